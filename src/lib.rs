@@ -1,0 +1,25 @@
+//! ProxMenux Monitor: a web dashboard on a Proxmox or Debian host that guards its own way in.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`access`] | the rules, pure |
+//! | [`store`] | the state on disk |
+//! | [`host`] | the machine |
+//! | [`http`] | the web |
+//! | [`cli`] | the commands |
+//! | [`app`] | the running program, put together |
+//! | [`config`] | arguments, environment and settings |
+//! | [`derivations`] | the bounded pool for passwords |
+//! | [`token_memory`] | tokens that were seen |
+//! | [`clock`] | the time |
+
+pub mod access;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod derivations;
+pub mod host;
+pub mod http;
+pub mod store;
+pub mod token_memory;

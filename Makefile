@@ -1,0 +1,39 @@
+# Names for what one types; each does its own set-up. What a change must pass is in scripts/gate.
+
+BINARY := target/release/proxmenux-monitor
+
+.PHONY: run test build check bless dev e2e setup
+
+# Builds what is needed and serves on port 8008.
+run: build
+	exec $(BINARY) serve
+
+# Runs everything that a change must pass.
+test:
+	scripts/setup test
+	scripts/gate
+
+# Builds the page and the release binary that holds it.
+build:
+	scripts/setup run
+	npm --prefix web run build
+	cargo build --release
+
+# The quick half of the gate: format, lints, types.
+check:
+	scripts/setup run
+	scripts/gate quick
+
+# Accepts the snapshots that the tests have written anew. Read them before you commit.
+bless:
+	INSTA_UPDATE=always cargo nextest run
+
+# Serves the page from its source, with changes shown at once, and the server behind it.
+dev:
+	scripts/setup run
+	scripts/dev
+
+# Drives the release binary in Chromium.
+e2e: build
+	scripts/setup test
+	npm --prefix web run e2e

@@ -1,0 +1,444 @@
+//! What happened, for the owner and for Fail2Ban: one event, one line.
+//!
+//! The line is an interface: filters on installed hosts look for
+//! `proxmenux-auth: authentication failure; rhost=<ip> user=` after a date. What came from outside
+//! is written so that it can form neither another field, nor another line, nor that pattern.
+
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+use jiff::ZonedDateTime;
+
+/// Who did it and from where, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actor {
+    /// The client's address; none for a command on the host.
+    pub address: Option<IpAddr>,
+    /// The name that was given or that is signed in.
+    pub user: Option<String>,
+}
+
+/// With what somebody tried to prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A password.
+    Password,
+    /// A code of an authenticator app.
+    Code,
+    /// A backup code.
+    BackupCode,
+    /// The claim code of a host that is being set up.
+    ClaimCode,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Code => "code",
+            Self::BackupCode => "backup_code",
+            Self::ClaimCode => "claim_code",
+        }
+    }
+}
+
+/// What was being done when a credential failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Signing in.
+    SignIn,
+    /// Setting up, going without, or taking that back.
+    SetUp,
+    /// Changing the password.
+    ChangePassword,
+    /// Turning protection off.
+    TurnOff,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::SetUp => "set_up",
+            Self::ChangePassword => "change_password",
+            Self::TurnOff => "turn_off",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody signed in.
+    SignedIn {
+        /// The strongest thing that was proved.
+        method: Method,
+        /// The new session.
+        session: String,
+    },
+    /// A credential was wrong.
+    Failed {
+        /// Which one.
+        method: Method,
+        /// What it was for.
+        purpose: Purpose,
+    },
+    /// A try was refused because too many had failed.
+    RateLimited {
+        /// How many refusals this line stands for.
+        repeated: u64,
+    },
+    /// A backup code was used up.
+    BackupCodeUsed {
+        /// How many are left.
+        left: usize,
+    },
+    /// A first password was set.
+    SetUp,
+    /// The owner went without a password.
+    Declined,
+    /// The owner took that back.
+    DeclineTakenBack,
+    /// The server runs without a password.
+    OpenMode,
+    /// Protection was turned off.
+    TurnedOff,
+    /// The interactive login was cleared by a command on the host.
+    LoginReset,
+    /// A person signed out.
+    SignedOut {
+        /// The session that ended.
+        session: String,
+    },
+    /// A session was ended from elsewhere.
+    SessionEnded {
+        /// The session that ended.
+        session: String,
+    },
+    /// A session was picked up again after a reload of the page.
+    SessionResumed {
+        /// The session.
+        session: String,
+    },
+    /// The password was changed.
+    PasswordChanged {
+        /// How many sessions ended with it.
+        ended: usize,
+    },
+    /// The shown name was changed.
+    DisplayNameChanged,
+    /// The picture was changed.
+    AvatarChanged,
+    /// The picture was removed.
+    AvatarRemoved,
+    /// Penalties were lifted by a command on the host.
+    PenaltyLifted {
+        /// Whose.
+        subject: String,
+    },
+    /// An API token was used for the first time.
+    TokenFirstUsed {
+        /// The token's id.
+        token: String,
+    },
+    /// A token that we signed was refused.
+    TokenRefused {
+        /// The token's id or the session's token digest, shortened.
+        token: String,
+        /// Why.
+        reason: String,
+    },
+    /// The state file cannot be trusted.
+    StateLocked {
+        /// What is wrong.
+        problem: String,
+    },
+    /// The state file can be trusted again.
+    StateUnlocked,
+    /// The state file was changed by hand or by another program.
+    StateReloaded,
+    /// A good copy was put back by a command on the host.
+    StateRestored,
+    /// A state file was taken over by a command on the host.
+    StateImported,
+    /// The state could not be written, so something is held in memory for now.
+    StateUnsaved,
+}
+
+/// How grave a line is, named as the old program named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// All is as it should be.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Somebody must act.
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+
+    /// Returns the syslog severity (RFC 5424 §6.2.1).
+    pub fn severity(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Info => 6,
+        }
+    }
+}
+
+impl Event {
+    /// Returns how grave it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Failed { .. }
+            | Self::RateLimited { .. }
+            | Self::OpenMode
+            | Self::Declined
+            | Self::TurnedOff
+            | Self::LoginReset
+            | Self::TokenRefused { .. }
+            | Self::StateRestored => Level::Warning,
+            Self::StateLocked { .. } | Self::StateUnsaved => Level::Error,
+            Self::SignedIn { .. }
+            | Self::BackupCodeUsed { .. }
+            | Self::SetUp
+            | Self::DeclineTakenBack
+            | Self::SignedOut { .. }
+            | Self::SessionEnded { .. }
+            | Self::SessionResumed { .. }
+            | Self::PasswordChanged { .. }
+            | Self::DisplayNameChanged
+            | Self::AvatarChanged
+            | Self::AvatarRemoved
+            | Self::TokenFirstUsed { .. }
+            | Self::PenaltyLifted { .. }
+            | Self::StateUnlocked
+            | Self::StateReloaded
+            | Self::StateImported => Level::Info,
+        }
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            Self::SignedIn { .. } => "authentication success",
+            Self::Failed { .. } | Self::RateLimited { .. } => "authentication failure",
+            Self::BackupCodeUsed { .. } => "backup code used",
+            Self::SetUp => "password set up",
+            Self::Declined => "protection declined",
+            Self::DeclineTakenBack => "protection no longer declined",
+            Self::OpenMode => "running without protection",
+            Self::TurnedOff => "protection turned off",
+            Self::LoginReset => "login reset from the host",
+            Self::SignedOut { .. } => "signed out",
+            Self::SessionEnded { .. } => "session ended",
+            Self::SessionResumed { .. } => "session resumed",
+            Self::PasswordChanged { .. } => "password changed",
+            Self::DisplayNameChanged => "display name changed",
+            Self::AvatarChanged => "avatar changed",
+            Self::AvatarRemoved => "avatar removed",
+            Self::PenaltyLifted { .. } => "penalty lifted from the host",
+            Self::TokenFirstUsed { .. } => "token first used",
+            Self::TokenRefused { .. } => "token refused",
+            Self::StateLocked { .. } => "state locked",
+            Self::StateUnlocked => "state unlocked",
+            Self::StateReloaded => "state changed by hand",
+            Self::StateRestored => "state restored from the host",
+            Self::StateImported => "state imported from the host",
+            Self::StateUnsaved => "state not saved",
+        }
+    }
+
+    fn write_fields(&self, line: &mut String) {
+        match self {
+            Self::SignedIn { method, session } => {
+                field(line, "method", method.name());
+                field(line, "session", session);
+            }
+            Self::Failed { method, purpose } => {
+                field(line, "method", method.name());
+                field(line, "reason", purpose.name());
+            }
+            Self::RateLimited { repeated } => {
+                field(line, "reason", "rate_limited");
+                if *repeated > 1 {
+                    number(line, "repeated", *repeated);
+                }
+            }
+            Self::BackupCodeUsed { left } => number(line, "left", *left as u64),
+            Self::PasswordChanged { ended } => number(line, "ended", *ended as u64),
+            Self::SignedOut { session }
+            | Self::SessionEnded { session }
+            | Self::SessionResumed { session } => field(line, "session", session),
+            Self::PenaltyLifted { subject } => field(line, "subject", subject),
+            Self::TokenFirstUsed { token } => field(line, "token", token),
+            Self::TokenRefused { token, reason } => {
+                field(line, "token", token);
+                field(line, "reason", reason);
+            }
+            Self::StateLocked { problem } => field(line, "reason", problem),
+            Self::SetUp
+            | Self::Declined
+            | Self::DeclineTakenBack
+            | Self::OpenMode
+            | Self::TurnedOff
+            | Self::LoginReset
+            | Self::DisplayNameChanged
+            | Self::AvatarChanged
+            | Self::AvatarRemoved
+            | Self::StateUnlocked
+            | Self::StateReloaded
+            | Self::StateRestored
+            | Self::StateImported
+            | Self::StateUnsaved => {}
+        }
+    }
+}
+
+/// The name under which lines go to the log and the journal.
+pub const IDENTIFIER: &str = "proxmenux-auth";
+
+/// Returns the line without its date and level, as the journal gets it.
+pub fn message(event: &Event, actor: &Actor) -> String {
+    let mut line = format!("{};", event.text());
+    if let Some(address) = actor.address {
+        let address = address.to_canonical();
+        // An address is never encoded: the filter reads it as it is.
+        let _infallible = write!(line, " rhost={address}");
+    }
+    field(&mut line, "user", actor.user.as_deref().unwrap_or("-"));
+    event.write_fields(&mut line);
+    line
+}
+
+/// Returns the whole line with its line feed, in the zone of `at`.
+pub fn line(event: &Event, actor: &Actor, at: &ZonedDateTime) -> String {
+    format!(
+        "{} {:<7} {IDENTIFIER}: {}\n",
+        at.strftime("%Y-%m-%d %H:%M:%S"),
+        event.level().name(),
+        message(event, actor)
+    )
+}
+
+const MAX_VALUE: usize = 64;
+
+fn field(line: &mut String, key: &str, value: &str) {
+    let _infallible = write!(line, " {key}={}", Encoded(value));
+}
+
+fn number(line: &mut String, key: &str, value: u64) {
+    let _infallible = write!(line, " {key}={value}");
+}
+
+/// A value from outside: 64 characters of it, and of those only harmless ones as they are.
+struct Encoded<'a>(&'a str);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars().take(MAX_VALUE) {
+            if character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '@' | '-') {
+                f.write_char(character)?;
+                continue;
+            }
+            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                write!(f, "%{byte:02X}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at() -> ZonedDateTime {
+        "2026-04-24T14:32:11[UTC]".parse().unwrap()
+    }
+
+    fn actor(user: &str) -> Actor {
+        Actor {
+            address: Some("192.0.2.10".parse().unwrap()),
+            user: Some(user.to_owned()),
+        }
+    }
+
+    const FAILED: Event = Event::Failed {
+        method: Method::Password,
+        purpose: Purpose::SignIn,
+    };
+
+    #[test]
+    fn a_failure_is_the_line_that_filters_look_for() {
+        assert_eq!(
+            line(&FAILED, &actor("admin"), &at()),
+            "2026-04-24 14:32:11 WARNING proxmenux-auth: authentication failure; rhost=192.0.2.10 user=admin method=password reason=sign_in\n"
+        );
+    }
+
+    #[test]
+    fn a_success_is_padded_to_the_same_width() {
+        let event = Event::SignedIn {
+            method: Method::Code,
+            session: "0a1b".to_owned(),
+        };
+        assert_eq!(
+            line(&event, &actor("admin"), &at()),
+            "2026-04-24 14:32:11 INFO    proxmenux-auth: authentication success; rhost=192.0.2.10 user=admin method=code session=0a1b\n"
+        );
+    }
+
+    #[test]
+    fn hostile_names_stay_one_value() {
+        for (name, written) in [
+            ("", ""),
+            ("a b", "a%20b"),
+            ("x\nrhost=203.0.113.1", "x%0Arhost%3D203.0.113.1"),
+            (
+                "authentication failure; rhost=203.0.113.1 user=",
+                "authentication%20failure%3B%20rhost%3D203.0.113.1%20user%3D",
+            ),
+            ("ñ%", "%C3%B1%25"),
+        ] {
+            let message = message(&FAILED, &actor(name));
+            let expected = format!(
+                "authentication failure; rhost=192.0.2.10 user={written} method=password reason=sign_in"
+            );
+            assert_eq!(message, expected);
+        }
+    }
+
+    #[test]
+    fn mapped_addresses_are_written_as_what_they_are() {
+        let actor = Actor {
+            address: Some("::ffff:192.0.2.10".parse().unwrap()),
+            user: None,
+        };
+        assert_eq!(
+            message(&Event::SetUp, &actor),
+            "password set up; rhost=192.0.2.10 user=-"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_forms_a_field_or_a_line(name in any::<String>()) {
+            let line = line(&FAILED, &actor(&name), &at());
+
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert_eq!(line.matches("rhost=").count(), 1);
+            prop_assert_eq!(line.split(' ').count(), 11);
+            prop_assert!(line.len() < 1000);
+        }
+    }
+}

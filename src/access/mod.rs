@@ -1,0 +1,346 @@
+//! The rules of access: who may come in, with what, from where and for how long.
+//!
+//! Everything here is a pure function of [`Access`], the caller's input and `now`. Nothing here
+//! reads a clock, a file or a request, so each rule can be tested with one call, and the web
+//! server and the commands cannot disagree about it.
+//!
+//! | to learn how | read |
+//! |---|---|
+//! | the state file is read and written | [`document`] |
+//! | a host is set up, opened, reset | [`setup`] |
+//! | a person signs in and changes the password | [`sign_in`] |
+//! | passwords are judged and hashed | [`passwords`] |
+//! | codes of the second factor are checked | [`totp`] |
+//! | sessions and known devices live and end | [`sessions`] |
+//! | API tokens count, and revoked ones do not | [`tokens`], [`jwt`] |
+//! | a route decides whom it answers | [`rights`] |
+//! | the client's address is found | [`address`] |
+//! | host names and origins are checked | [`hosts`] |
+//! | failures are counted and penalised | [`attempts`] |
+//! | names and pictures are checked | [`profile`], [`avatar`] |
+//! | what happened is written down | [`audit`] |
+//!
+//! **Invariant:** of what people and programs present, [`Access`] keeps only hashes.
+//!
+//! **Invariant:** nothing here turns a damaged state into an open door.
+
+pub mod address;
+pub mod attempts;
+pub mod audit;
+pub mod avatar;
+pub mod digest;
+pub mod document;
+pub mod hosts;
+pub mod jwt;
+pub mod passwords;
+pub mod profile;
+pub mod random;
+pub mod rights;
+pub mod sessions;
+pub mod setup;
+pub mod sign_in;
+pub mod tokens;
+pub mod totp;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use digest::Digest;
+use jwt::{Claims, SigningSecret, TokenType};
+use passwords::PasswordHash;
+use random::RandomError;
+use rights::{Credential, Door};
+use sessions::{KnownDevice, MAX_DEVICES, Session, Sessions};
+use tokens::{ApiTokens, Revocations};
+use totp::{BackupCodeRecord, TotpSecret};
+
+/// Everything that decides who comes in: the content of `auth.json`.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    enabled: bool,
+    declined: bool,
+    configured: Option<bool>,
+    username: Option<String>,
+    password_hash: Option<PasswordHash>,
+    jwt_secret: Option<SigningSecret>,
+    totp_enabled: bool,
+    totp_secret: Option<TotpSecret>,
+    last_totp_counter: Option<i64>,
+    burnt_totp_steps: Vec<i64>,
+    backup_codes: Vec<BackupCodeRecord>,
+    api_tokens: Arc<ApiTokens>,
+    revoked: Revocations,
+    display_name: Option<String>,
+    sessions: Sessions,
+    known_devices: Vec<KnownDevice>,
+    passkeys: Vec<serde_json::Value>,
+    version: u64,
+    layout: document::Layout,
+}
+
+/// The account of a protected door.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// The one user name.
+    pub username: &'a str,
+    /// The hash of its password.
+    pub hash: &'a PasswordHash,
+}
+
+impl Access {
+    /// Returns what strangers meet: `enabled` wins over a stale `declined`.
+    pub fn door(&self) -> Door {
+        match (self.enabled, self.declined) {
+            (true, _) => Door::Protected,
+            (false, true) => Door::Open,
+            (false, false) => Door::NotConfigured,
+        }
+    }
+
+    /// Returns the account, while a password protects the dashboard.
+    pub fn account(&self) -> Option<Account<'_>> {
+        if self.door() != Door::Protected {
+            return None;
+        }
+        Some(Account {
+            username: self.username.as_deref()?,
+            hash: self.password_hash.as_ref()?,
+        })
+    }
+
+    /// Returns the secret of the second factor, while it is asked for.
+    pub fn second_factor(&self) -> Option<&TotpSecret> {
+        self.totp_secret.as_ref().filter(|_| self.totp_enabled)
+    }
+
+    /// Returns the backup codes as they are kept.
+    pub fn backup_codes(&self) -> &[BackupCodeRecord] {
+        &self.backup_codes
+    }
+
+    /// Returns how many backup codes are left.
+    pub fn backup_codes_left(&self) -> usize {
+        let unused = self.backup_codes.iter().filter(|record| !record.used);
+        unused.count()
+    }
+
+    /// Returns the steps of the second factor that count no more.
+    pub fn spent_steps(&self) -> totp::SpentSteps<'_> {
+        totp::SpentSteps {
+            last: self.last_totp_counter,
+            burnt: &self.burnt_totp_steps,
+        }
+    }
+
+    /// Returns the live sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Returns the API tokens.
+    pub fn api_tokens(&self) -> &ApiTokens {
+        &self.api_tokens
+    }
+
+    /// Returns the digests of tokens that never count again.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revoked
+    }
+
+    /// Returns the secret that signs tokens, if one was needed yet.
+    pub fn signing_secret(&self) -> Option<&SigningSecret> {
+        self.jwt_secret.as_ref()
+    }
+
+    /// Returns whether a device cookie with this digest is one that has signed in.
+    pub fn knows_device(&self, hash: &Digest, now: Timestamp) -> bool {
+        let is_it = |device: &KnownDevice| device.hash == *hash && device.is_known(now);
+        self.known_devices.iter().any(is_it)
+    }
+
+    /// Decides what a token with these verified claims is worth; `hash` is the token's digest.
+    pub fn credential(
+        &self,
+        hash: &Digest,
+        claims: &Claims,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<Credential, CredentialRefusal> {
+        if self.revoked.contains(hash) {
+            return Err(tokens::TokenRefusal::Revoked.into());
+        }
+        if claims.typ == Some(TokenType::Session) {
+            let account = self.account().map(|account| account.username);
+            let session = self.sessions.identify(hash, claims, account, now)?;
+            return Ok(Credential::Session(session));
+        }
+        let token = self.api_tokens.identify(hash, claims, address, now)?;
+        Ok(Credential::Token(token))
+    }
+
+    /// Returns the secret that signs tokens, making one at first need.
+    fn secret_or_new(&mut self) -> Result<SigningSecret, RandomError> {
+        if let Some(secret) = &self.jwt_secret {
+            return Ok(secret.clone());
+        }
+        let secret = SigningSecret::generate()?;
+        self.jwt_secret = Some(secret.clone());
+        Ok(secret)
+    }
+
+    /// Makes sure that the tokens of ended sessions never count again.
+    fn retire(&mut self, ended: &[Session]) {
+        for session in ended {
+            self.revoked
+                .insert(session.token_hash, Some(session.expires_at));
+        }
+    }
+
+    /// Ends every session that `ends` picks; returns how many.
+    pub fn end_sessions(&mut self, ends: impl Fn(&Session) -> bool) -> Vec<Session> {
+        let ended = self.sessions.remove_where(ends);
+        self.retire(&ended);
+        ended
+    }
+
+    /// Notes uses that were held in memory: of sessions by id, of tokens by digest.
+    pub fn note_uses(&mut self, uses: &[Use]) {
+        for used in uses {
+            match &used.what {
+                Used::Session(id) => self.sessions.note_use(id, used.at, used.from),
+                Used::Token(hash) => {
+                    let at = rfc3339(used.at);
+                    Arc::make_mut(&mut self.api_tokens).note_use(hash, at, used.from);
+                }
+            }
+        }
+    }
+
+    /// Drops what time has ended: sessions, devices, revocations of expired tokens, burnt steps.
+    pub fn prune(&mut self, now: Timestamp) {
+        self.sessions
+            .remove_where(|session| session.expires_at <= now);
+        self.known_devices.retain(|device| device.is_known(now));
+        self.revoked.prune(now);
+        totp::drop_passed(&mut self.burnt_totp_steps, now);
+    }
+
+    /// Carries over what a file that was read again must not undo: `previous` is what held before.
+    ///
+    /// While the signing secret is the same, no revocation is forgotten, no backup code unused, no
+    /// accepted step forgotten. If the password or the factor changed, the sessions that were
+    /// signed in with the old one end. Returns whether that made the state another than the file.
+    pub fn carry_over(&mut self, previous: &Self) -> bool {
+        let as_read = self.progress();
+        if self.jwt_secret == previous.jwt_secret && self.jwt_secret.is_some() {
+            self.revoked.merge(&previous.revoked);
+            self.last_totp_counter = self.last_totp_counter.max(previous.last_totp_counter);
+            for step in &previous.burnt_totp_steps {
+                if !self.burnt_totp_steps.contains(step) {
+                    self.burnt_totp_steps.push(*step);
+                }
+            }
+            for record in &mut self.backup_codes {
+                let same = |old: &BackupCodeRecord| old.used && old.code == record.code;
+                record.used |= previous.backup_codes.iter().any(same);
+            }
+        }
+        let credential_changed = self.password_hash != previous.password_hash
+            || self.username != previous.username
+            || self.second_factor() != previous.second_factor()
+            || self.door() != previous.door();
+        if credential_changed {
+            self.end_sessions(|session| previous.sessions.find(&session.id).is_some());
+        }
+        self.progress() != as_read
+    }
+
+    /// What only ever grows, in numbers.
+    fn progress(&self) -> (usize, usize, usize, Option<i64>, usize) {
+        (
+            self.revoked.len(),
+            self.backup_codes_left(),
+            self.burnt_totp_steps.len(),
+            self.last_totp_counter,
+            self.sessions.len(),
+        )
+    }
+
+    /// Remembers a device; the longest unused one makes room.
+    fn remember_device(&mut self, device: KnownDevice) {
+        self.known_devices.push(device);
+        while self.known_devices.len() > MAX_DEVICES {
+            let Some(oldest) = self
+                .known_devices
+                .iter()
+                .map(|each| each.last_used_at)
+                .min()
+            else {
+                return;
+            };
+            if let Some(index) = self
+                .known_devices
+                .iter()
+                .position(|each| each.last_used_at == oldest)
+            {
+                self.known_devices.remove(index);
+            }
+        }
+    }
+}
+
+/// Why a token that we signed does not count now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialRefusal {
+    /// It is a session's.
+    #[error(transparent)]
+    Session(#[from] sessions::SessionRefusal),
+    /// It is an API token.
+    #[error(transparent)]
+    Token(#[from] tokens::TokenRefusal),
+}
+
+impl CredentialRefusal {
+    /// Returns the reason's name for the audit log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session(sessions::SessionRefusal::Ended) => "session_ended",
+            Self::Session(sessions::SessionRefusal::Expired) => "session_expired",
+            Self::Session(sessions::SessionRefusal::Idle) => "session_idle",
+            Self::Session(sessions::SessionRefusal::OtherAccount) => "other_account",
+            Self::Token(tokens::TokenRefusal::Unknown) => "unknown",
+            Self::Token(tokens::TokenRefusal::Revoked) => "revoked",
+            Self::Token(tokens::TokenRefusal::Expired) => "expired",
+            Self::Token(tokens::TokenRefusal::UnknownScope) => "unknown_scope",
+            Self::Token(tokens::TokenRefusal::WrongNetwork) => "wrong_network",
+        }
+    }
+}
+
+/// One use of a credential, held in memory until something else is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// What was used.
+    pub what: Used,
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub from: IpAddr,
+}
+
+/// What was used.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Used {
+    /// A session, by id.
+    Session(String),
+    /// An API token, by digest.
+    Token(Digest),
+}
+
+/// Writes a time as the state file has it: RFC 3339, UTC, whole seconds.
+pub fn rfc3339(at: Timestamp) -> String {
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    at.to_string()
+}

@@ -1,0 +1,275 @@
+//! Who may do what: one decision for every route, closed unless something opens it.
+//!
+//! | door | without a credential |
+//! |---|---|
+//! | not configured | public routes and the set-up only |
+//! | open (the owner declined a password) | everything, for private addresses under a known host name |
+//! | protected | public routes only |
+//!
+//! **Invariant:** [`decide`] has no arm that lets someone in because something was unexpected.
+
+use serde::{Deserialize, Serialize};
+
+use super::sessions::SessionIdentity;
+use super::tokens::TokenIdentity;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Nothing.
+    Public,
+    /// Nothing here; the handler applies the rule of set-up, which needs the body.
+    Setup,
+    /// The scope `metrics`: any valid credential.
+    Metrics,
+    /// The scope `read_only`.
+    Read,
+    /// The scope `operator`.
+    Operate,
+    /// The scope `full_admin`.
+    Admin,
+    /// A person's session; no token, however strong.
+    Session,
+}
+
+/// How far an API token reaches; each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Metrics for a monitoring system.
+    Metrics,
+    /// Everything that can be read and is not a secret.
+    ReadOnly,
+    /// Bans and the gateway's state too.
+    Operator,
+    /// All but what only a person may do.
+    FullAdmin,
+}
+
+impl Scope {
+    /// Reads the name of a scope as it stands in tokens.
+    ///
+    /// ```
+    /// use proxmenux_monitor::access::rights::Scope;
+    ///
+    /// assert_eq!(Scope::parse("read_only"), Some(Scope::ReadOnly));
+    /// assert_eq!(Scope::parse("root"), None);
+    /// ```
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "metrics" => Some(Self::Metrics),
+            "read_only" => Some(Self::ReadOnly),
+            "operator" => Some(Self::Operator),
+            "full_admin" => Some(Self::FullAdmin),
+            _unknown => None,
+        }
+    }
+
+    /// Returns whether this scope is enough for `right`.
+    fn reaches(self, right: Right) -> bool {
+        match right {
+            Right::Public | Right::Setup | Right::Metrics => true,
+            Right::Read => self >= Self::ReadOnly,
+            Right::Operate => self >= Self::Operator,
+            Right::Admin => self >= Self::FullAdmin,
+            Right::Session => false,
+        }
+    }
+}
+
+/// What the state says about strangers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// Nothing was ever chosen: closed until set-up.
+    NotConfigured,
+    /// The owner chose to go without a password.
+    Open,
+    /// A password decides.
+    Protected,
+}
+
+/// What came with the request as a credential.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Credential {
+    /// No `Authorization` header.
+    Missing,
+    /// A header that is not `Bearer <token>`.
+    Malformed,
+    /// A token that does not count.
+    Invalid,
+    /// A live session.
+    Session(SessionIdentity),
+    /// A live API token.
+    Token(TokenIdentity),
+}
+
+/// Where the request comes from, as far as open mode asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visitor {
+    /// A private address under one of the host's names, or the owner allows every address.
+    Welcome,
+    /// An address outside the private networks.
+    Outside,
+    /// A host name that is not this host's: perhaps a page that rebinds DNS.
+    StrangeHost,
+}
+
+/// Who a request that was let in is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Caller {
+    /// Nobody in particular, on a public route.
+    Anyone,
+    /// Somebody in open mode.
+    OpenMode,
+    /// A person's session.
+    Session(SessionIdentity),
+    /// A program's token.
+    Token(TokenIdentity),
+}
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is configured, so nothing but set-up answers.
+    #[error("set-up comes first")]
+    SetupRequired,
+    /// There was no credential.
+    #[error("no credential")]
+    AuthenticationRequired,
+    /// The `Authorization` header is not of the one accepted form.
+    #[error("the authorization header is malformed")]
+    InvalidHeader,
+    /// The token does not count.
+    #[error("the token is invalid or expired")]
+    InvalidToken,
+    /// The token is valid but does not reach this far.
+    #[error("the token's scope is insufficient")]
+    InsufficientScope,
+    /// Open mode answers private addresses only.
+    #[error("open mode answers private addresses only")]
+    PrivateOnly,
+    /// Open mode answers under the host's own names only.
+    #[error("open mode answers under the host's own names only")]
+    HostRefused,
+}
+
+/// Decides whether a caller with `credential` may use a route that asks for `right`.
+pub fn decide(
+    door: Door,
+    right: Right,
+    credential: Credential,
+    visitor: Visitor,
+) -> Result<Caller, Refusal> {
+    if matches!(right, Right::Public | Right::Setup) {
+        return Ok(match credential {
+            Credential::Session(session) => Caller::Session(session),
+            Credential::Token(token) => Caller::Token(token),
+            Credential::Missing | Credential::Malformed | Credential::Invalid => Caller::Anyone,
+        });
+    }
+    if door == Door::Open && visitor == Visitor::Welcome {
+        return Ok(Caller::OpenMode);
+    }
+    match credential {
+        Credential::Session(session) => Ok(Caller::Session(session)),
+        Credential::Token(token) if token.scope.reaches(right) => Ok(Caller::Token(token)),
+        Credential::Token(_) => Err(Refusal::InsufficientScope),
+        Credential::Missing | Credential::Malformed | Credential::Invalid => {
+            Err(refusal(door, &credential, visitor))
+        }
+    }
+}
+
+fn refusal(door: Door, credential: &Credential, visitor: Visitor) -> Refusal {
+    match (door, visitor, credential) {
+        (Door::NotConfigured, _, _) => Refusal::SetupRequired,
+        (Door::Open, Visitor::StrangeHost, _) => Refusal::HostRefused,
+        (Door::Open, _, _) => Refusal::PrivateOnly,
+        (Door::Protected, _, Credential::Missing) => Refusal::AuthenticationRequired,
+        (Door::Protected, _, Credential::Malformed) => Refusal::InvalidHeader,
+        (Door::Protected, _, _) => Refusal::InvalidToken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(scope: Scope) -> Credential {
+        Credential::Token(TokenIdentity {
+            id: "0123456789abcdef".to_owned(),
+            name: "sensor".to_owned(),
+            scope,
+            terminal: false,
+        })
+    }
+
+    fn may(door: Door, right: Right, credential: Credential) -> Result<(), Refusal> {
+        decide(door, right, credential, Visitor::Outside).map(|_caller| ())
+    }
+
+    #[test]
+    fn each_scope_includes_the_one_before() {
+        let rights = [Right::Metrics, Right::Read, Right::Operate, Right::Admin];
+        let scopes = [
+            Scope::Metrics,
+            Scope::ReadOnly,
+            Scope::Operator,
+            Scope::FullAdmin,
+        ];
+        for (reach, scope) in scopes.into_iter().enumerate() {
+            for (need, right) in rights.into_iter().enumerate() {
+                let allowed = may(Door::Protected, right, token(scope)).is_ok();
+                assert_eq!(allowed, need <= reach, "{scope:?} {right:?}");
+            }
+            assert_eq!(
+                may(Door::Protected, Right::Session, token(scope)),
+                Err(Refusal::InsufficientScope)
+            );
+        }
+    }
+
+    #[test]
+    fn not_configured_is_closed_but_for_tokens() {
+        for credential in [
+            Credential::Missing,
+            Credential::Malformed,
+            Credential::Invalid,
+        ] {
+            assert_eq!(
+                may(Door::NotConfigured, Right::Read, credential),
+                Err(Refusal::SetupRequired)
+            );
+        }
+        assert!(may(Door::NotConfigured, Right::Setup, Credential::Missing).is_ok());
+        assert!(may(Door::NotConfigured, Right::Read, token(Scope::ReadOnly)).is_ok());
+    }
+
+    #[test]
+    fn protected_tells_the_three_failures_apart() {
+        assert_eq!(
+            may(Door::Protected, Right::Metrics, Credential::Missing),
+            Err(Refusal::AuthenticationRequired)
+        );
+        assert_eq!(
+            may(Door::Protected, Right::Metrics, Credential::Malformed),
+            Err(Refusal::InvalidHeader)
+        );
+        assert_eq!(
+            may(Door::Protected, Right::Metrics, Credential::Invalid),
+            Err(Refusal::InvalidToken)
+        );
+    }
+
+    #[test]
+    fn open_mode_is_open_to_the_welcome_only() {
+        let read = |visitor| decide(Door::Open, Right::Session, Credential::Invalid, visitor);
+
+        assert_eq!(read(Visitor::Welcome), Ok(Caller::OpenMode));
+        assert_eq!(read(Visitor::Outside), Err(Refusal::PrivateOnly));
+        assert_eq!(read(Visitor::StrangeHost), Err(Refusal::HostRefused));
+        assert!(may(Door::Open, Right::Read, token(Scope::ReadOnly)).is_ok());
+    }
+}

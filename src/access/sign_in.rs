@@ -1,0 +1,512 @@
+//! Signing in, changing the password, turning protection off: what follows from a proof.
+//!
+//! Passwords and codes are checked against a read of the state, since that takes long; what comes
+//! of it is decided here, on the state as it is then. A proof of a credential that has changed
+//! meanwhile is worth nothing.
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::Access;
+use super::digest::Digest;
+use super::passwords::PasswordHash;
+use super::random::{self, RandomError};
+use super::rights::Door;
+use super::sessions::{
+    Factor, KnownDevice, Origin, Session, SessionSecrets, StartSessionError, device_name,
+};
+use super::totp;
+
+/// A password that was verified, and the second factor that came with it.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The account that was meant.
+    pub username: String,
+    /// The hash that the password was verified against.
+    pub hash: PasswordHash,
+    /// A stronger hash of the same password, where the old one was weaker than ours.
+    pub upgrade: Option<PasswordHash>,
+    /// What was proved beside the password.
+    pub second: Option<SecondFactor>,
+}
+
+/// A second factor that was verified, and that may count only once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SecondFactor {
+    /// A code of this time step (RFC 6238 §4).
+    Step(i64),
+    /// The backup code with this hash.
+    BackupCode(PasswordHash),
+}
+
+impl SecondFactor {
+    fn factor(&self) -> Factor {
+        match self {
+            Self::Step(_) => Factor::Otp,
+            Self::BackupCode(_) => Factor::Recovery,
+        }
+    }
+}
+
+/// A proof was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// No password protects the dashboard, so there is nothing to prove.
+    #[error("no password protects the dashboard")]
+    NotProtected,
+    /// The credential changed after it was verified.
+    #[error("the credential has changed meanwhile")]
+    Changed,
+    /// A second factor is asked for and was not proved.
+    #[error("a second factor is needed")]
+    CodeRequired,
+    /// The code was used already.
+    #[error("the code was used already")]
+    CodeAlreadyUsed,
+}
+
+/// A session could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenSessionError {
+    /// The kernel gave no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The session could not be made.
+    #[error(transparent)]
+    Session(#[from] StartSessionError),
+}
+
+/// Signing in was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The proof was not accepted.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The session could not be opened.
+    #[error(transparent)]
+    Session(#[from] OpenSessionError),
+}
+
+/// Who signs in, from what.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Address and browser.
+    pub origin: Origin,
+    /// The digest of the device cookie, if one was sent.
+    pub device: Option<Digest>,
+}
+
+/// What a person who signed in receives.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The session's secrets.
+    pub secrets: SessionSecrets,
+    /// The device cookie, for a device that was not known.
+    pub device: Option<Zeroizing<String>>,
+    /// What was proved.
+    pub factors: Vec<Factor>,
+    /// How many backup codes are left, where one was used.
+    pub backup_codes_left: Option<usize>,
+}
+
+impl Access {
+    /// Opens a session for a proof.
+    pub fn sign_in(
+        &mut self,
+        proof: &Proof,
+        arrival: Arrival,
+        now: Timestamp,
+    ) -> Result<SignedIn, SignInError> {
+        let factors = self.accept(proof, now)?;
+        let used_backup_code = factors.contains(&Factor::Recovery);
+        let mut signed_in = self.welcome(factors, arrival, now)?;
+        signed_in.backup_codes_left = used_backup_code.then(|| self.backup_codes_left());
+        Ok(signed_in)
+    }
+
+    /// Opens a session for somebody who has proved enough, and knows their device from now on.
+    pub(super) fn welcome(
+        &mut self,
+        factors: Vec<Factor>,
+        arrival: Arrival,
+        now: Timestamp,
+    ) -> Result<SignedIn, OpenSessionError> {
+        let device = self.meet_device(&arrival, now)?;
+        let secrets = self.open_session(factors.clone(), arrival.origin, now)?;
+        Ok(SignedIn {
+            secrets,
+            device,
+            factors,
+            backup_codes_left: None,
+        })
+    }
+
+    /// Replaces the password; every session ends, and a fresh one begins.
+    pub fn change_password(
+        &mut self,
+        proof: &Proof,
+        new: PasswordHash,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<(SessionSecrets, Vec<Session>), SignInError> {
+        let factors = self.accept(proof, now)?;
+        self.password_hash = Some(new);
+        let ended = self.end_sessions(|_all| true);
+        let secrets = self.open_session(factors, origin, now)?;
+        Ok((secrets, ended))
+    }
+
+    /// Turns protection off: back to "not configured", with tokens and secret kept.
+    pub fn turn_off(&mut self, proof: &Proof, now: Timestamp) -> Result<Vec<Session>, ProofError> {
+        self.accept(proof, now)?;
+        Ok(self.clear_login())
+    }
+
+    /// Makes sure that a step which a clock hint revealed is not accepted when its time comes.
+    pub fn burn_step(&mut self, step: i64, now: Timestamp) {
+        totp::burn_step(&mut self.burnt_totp_steps, step, now);
+    }
+
+    /// Accepts a proof against the state as it is now, and consumes its second factor.
+    fn accept(&mut self, proof: &Proof, now: Timestamp) -> Result<Vec<Factor>, ProofError> {
+        let account = self.account().ok_or(ProofError::NotProtected)?;
+        if account.username != proof.username || *account.hash != proof.hash {
+            return Err(ProofError::Changed);
+        }
+        let mut factors = vec![Factor::Pwd];
+        if self.second_factor().is_some() {
+            let second = proof.second.as_ref().ok_or(ProofError::CodeRequired)?;
+            self.consume(second, now)?;
+            factors.push(second.factor());
+        }
+        if let Some(stronger) = &proof.upgrade {
+            self.password_hash = Some(stronger.clone());
+        }
+        Ok(factors)
+    }
+
+    fn consume(&mut self, second: &SecondFactor, now: Timestamp) -> Result<(), ProofError> {
+        match second {
+            SecondFactor::Step(step) => {
+                if self.spent_steps().contains(*step, now) {
+                    return Err(ProofError::CodeAlreadyUsed);
+                }
+                self.last_totp_counter = Some(*step);
+                totp::drop_passed(&mut self.burnt_totp_steps, now);
+            }
+            SecondFactor::BackupCode(hash) => {
+                let unused =
+                    |record: &&mut totp::BackupCodeRecord| !record.used && record.code == *hash;
+                let record = self.backup_codes.iter_mut().find(unused);
+                record.ok_or(ProofError::CodeAlreadyUsed)?.used = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a session for the account; the longest idle one makes room.
+    fn open_session(
+        &mut self,
+        factors: Vec<Factor>,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<SessionSecrets, OpenSessionError> {
+        let secret = self.secret_or_new()?;
+        let username = self.username.clone().unwrap_or_default();
+        let (session, secrets) = Session::start(&username, factors, origin, &secret, now)?;
+        let ended = self.sessions.insert(session);
+        self.retire(&ended);
+        Ok(secrets)
+    }
+
+    /// Notes the sign-in of a known device, or gives an unknown one the cookie to be known by.
+    fn meet_device(
+        &mut self,
+        arrival: &Arrival,
+        now: Timestamp,
+    ) -> Result<Option<Zeroizing<String>>, RandomError> {
+        debug_assert!(
+            self.door() == Door::Protected,
+            "only an account has devices"
+        );
+        let known = self
+            .known_devices
+            .iter_mut()
+            .find(|device| Some(device.hash) == arrival.device && device.is_known(now));
+        if let Some(device) = known {
+            device.last_used_at = now;
+            return Ok(None);
+        }
+        let secret = random::base64url::<32>()?;
+        self.remember_device(KnownDevice {
+            hash: Digest::of(secret.as_bytes()),
+            name: device_name(&arrival.origin.user_agent),
+            created_at: now,
+            last_used_at: now,
+            other: serde_json::Map::new(),
+        });
+        Ok(Some(secret))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::sessions::MAX_DEVICES;
+
+    const OLD: &str =
+        "pbkdf2_sha256$1$c2FsdHNhbHRzYWx0c2FsdA==$47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    const NEW: &str =
+        "pbkdf2_sha256$2$c2FsdHNhbHRzYWx0c2FsdA==$47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    const CODE: &str =
+        "pbkdf2_sha256$3$c2FsdHNhbHRzYWx0c2FsdA==$47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    const NOW: i64 = 1_800_000_000;
+
+    fn hash(text: &str) -> PasswordHash {
+        PasswordHash::parse(text).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(NOW).unwrap()
+    }
+
+    fn account(more: &str) -> Access {
+        let text =
+            format!(r#"{{"enabled":true,"username":"owner","password_hash":"{OLD}"{more}}}"#);
+        Access::from_json(&text).unwrap()
+    }
+
+    fn with_second_factor() -> Access {
+        account(&format!(
+            r#","totp_enabled":true,"totp_secret":"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+               "backup_codes":[{{"code":"{CODE}","used":false}}]"#
+        ))
+    }
+
+    fn proof(second: Option<SecondFactor>) -> Proof {
+        Proof {
+            username: "owner".to_owned(),
+            hash: hash(OLD),
+            upgrade: None,
+            second,
+        }
+    }
+
+    fn arrival(device: Option<Digest>) -> Arrival {
+        Arrival {
+            origin: Origin {
+                address: "192.0.2.9".parse().unwrap(),
+                user_agent: "curl/8".to_owned(),
+            },
+            device,
+        }
+    }
+
+    fn refusal(result: Result<SignedIn, SignInError>) -> ProofError {
+        match result.unwrap_err() {
+            SignInError::Proof(refusal) => refusal,
+            SignInError::Session(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_right_proof_opens_one_session() {
+        let mut access = account("");
+
+        let signed_in = access.sign_in(&proof(None), arrival(None), now()).unwrap();
+
+        assert_eq!(signed_in.factors, [Factor::Pwd]);
+        assert_eq!(access.sessions().len(), 1);
+        assert!(access.signing_secret().is_some(), "made at first need");
+    }
+
+    #[test]
+    fn a_proof_of_an_old_credential_is_worth_nothing() {
+        let mut access = account("");
+        let mut stale = proof(None);
+        stale.hash = hash(NEW);
+        assert_eq!(
+            refusal(access.sign_in(&stale, arrival(None), now())),
+            ProofError::Changed
+        );
+
+        let mut other = proof(None);
+        other.username = "other".to_owned();
+        assert_eq!(
+            refusal(access.sign_in(&other, arrival(None), now())),
+            ProofError::Changed
+        );
+        assert!(access.sessions().is_empty());
+        access.clear_login();
+        assert_eq!(
+            refusal(access.sign_in(&proof(None), arrival(None), now())),
+            ProofError::NotProtected
+        );
+    }
+
+    #[test]
+    fn a_second_factor_cannot_be_left_out_and_counts_once() {
+        let mut access = with_second_factor();
+        let step = totp::current_step(now());
+        assert_eq!(
+            refusal(access.sign_in(&proof(None), arrival(None), now())),
+            ProofError::CodeRequired
+        );
+
+        let with_step = proof(Some(SecondFactor::Step(step)));
+        let signed_in = access.sign_in(&with_step, arrival(None), now()).unwrap();
+
+        assert_eq!(signed_in.factors, [Factor::Pwd, Factor::Otp]);
+        assert_eq!(
+            refusal(access.sign_in(&with_step, arrival(None), now())),
+            ProofError::CodeAlreadyUsed
+        );
+        let earlier = proof(Some(SecondFactor::Step(step - 1)));
+        assert_eq!(
+            refusal(access.sign_in(&earlier, arrival(None), now())),
+            ProofError::CodeAlreadyUsed
+        );
+    }
+
+    #[test]
+    fn a_burnt_step_is_refused_when_its_time_comes() {
+        let mut access = with_second_factor();
+        let step = totp::current_step(now());
+        access.burn_step(step, now());
+
+        let with_step = proof(Some(SecondFactor::Step(step)));
+
+        assert_eq!(
+            refusal(access.sign_in(&with_step, arrival(None), now())),
+            ProofError::CodeAlreadyUsed
+        );
+    }
+
+    #[test]
+    fn a_backup_code_counts_once_and_the_rest_are_told() {
+        let mut access = with_second_factor();
+        let with_code = proof(Some(SecondFactor::BackupCode(hash(CODE))));
+
+        let signed_in = access.sign_in(&with_code, arrival(None), now()).unwrap();
+
+        assert_eq!(signed_in.backup_codes_left, Some(0));
+        assert_eq!(signed_in.factors, [Factor::Pwd, Factor::Recovery]);
+        assert_eq!(
+            refusal(access.sign_in(&with_code, arrival(None), now())),
+            ProofError::CodeAlreadyUsed
+        );
+    }
+
+    #[test]
+    fn a_weaker_hash_is_replaced_at_sign_in() {
+        let mut access = account("");
+        let mut stronger = proof(None);
+        stronger.upgrade = Some(hash(NEW));
+
+        access.sign_in(&stronger, arrival(None), now()).unwrap();
+
+        assert_eq!(*access.account().unwrap().hash, hash(NEW));
+    }
+
+    #[test]
+    fn a_device_is_known_after_its_first_sign_in() {
+        let mut access = account("");
+        let first = access.sign_in(&proof(None), arrival(None), now()).unwrap();
+        let device = Digest::of(first.device.unwrap().as_bytes());
+        assert!(access.knows_device(&device, now()));
+
+        let again = access
+            .sign_in(&proof(None), arrival(Some(device)), now())
+            .unwrap();
+
+        assert!(again.device.is_none());
+        for _ in 0..MAX_DEVICES {
+            access
+                .sign_in(
+                    &proof(None),
+                    arrival(None),
+                    now() + jiff::SignedDuration::from_secs(1),
+                )
+                .unwrap();
+        }
+        assert!(
+            !access.knows_device(&device, now()),
+            "the longest unused made room"
+        );
+        assert_eq!(access.known_devices.len(), MAX_DEVICES);
+    }
+
+    #[test]
+    fn a_new_password_ends_every_other_session() {
+        let mut access = account("");
+        access.sign_in(&proof(None), arrival(None), now()).unwrap();
+        let old = access.sessions().iter().next().unwrap().token_hash;
+
+        let (secrets, ended) = access
+            .change_password(&proof(None), hash(NEW), arrival(None).origin, now())
+            .unwrap();
+
+        assert_eq!(ended.len(), 1);
+        assert_eq!(access.sessions().len(), 1);
+        assert!(access.revocations().contains(&old));
+        assert!(
+            !access
+                .revocations()
+                .contains(&Digest::of(secrets.token.as_bytes()))
+        );
+        assert_eq!(*access.account().unwrap().hash, hash(NEW));
+    }
+
+    #[test]
+    fn turning_off_needs_the_proof_and_ends_all() {
+        let mut access = with_second_factor();
+        assert_eq!(
+            access.turn_off(&proof(None), now()),
+            Err(ProofError::CodeRequired)
+        );
+        let step = SecondFactor::Step(totp::current_step(now()));
+
+        access.turn_off(&proof(Some(step)), now()).unwrap();
+
+        assert_eq!(access.door(), Door::NotConfigured);
+    }
+
+    #[test]
+    fn what_is_read_again_undoes_nothing() {
+        let mut before = with_second_factor();
+        let with_code = proof(Some(SecondFactor::BackupCode(hash(CODE))));
+        before.sign_in(&with_code, arrival(None), now()).unwrap();
+        let step = proof(Some(SecondFactor::Step(totp::current_step(now()))));
+        before.sign_in(&step, arrival(None), now()).unwrap();
+        let text = String::from_utf8(before.to_json().unwrap()).unwrap();
+        let used = before.clone();
+        before.end_sessions(|_all| true);
+
+        let restored = text.replace("\"used\": true", "\"used\": false");
+        let mut restored = Access::from_json(&restored).unwrap();
+        restored.last_totp_counter = None;
+        restored.carry_over(&before);
+
+        assert_eq!(restored.backup_codes_left(), 0);
+        assert_eq!(restored.last_totp_counter, used.last_totp_counter);
+        for session in used.sessions().iter() {
+            assert!(restored.revocations().contains(&session.token_hash));
+        }
+    }
+
+    #[test]
+    fn a_factor_that_was_changed_by_hand_ends_the_sessions() {
+        let mut before = with_second_factor();
+        let step = proof(Some(SecondFactor::Step(totp::current_step(now()))));
+        before.sign_in(&step, arrival(None), now()).unwrap();
+        let mut edited = before.clone();
+        edited.totp_enabled = false;
+
+        edited.carry_over(&before);
+
+        assert!(edited.sessions().is_empty());
+        let mut untouched = before.clone();
+        untouched.carry_over(&before);
+        assert_eq!(untouched.sessions().len(), 1);
+    }
+}

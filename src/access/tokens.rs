@@ -1,0 +1,461 @@
+//! API tokens: which ones count, for what, from where; and the list of tokens that never count again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::ser::{SerializeMap as _, SerializeSeq as _};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::digest::Digest;
+use super::jwt::Claims;
+use super::rights::Scope;
+
+/// One API token as the state file knows it: never the token, only its digest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiToken {
+    /// The first sixteen hex digits of `token_hash`; the Python program's entries hold their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What the owner called it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The SHA-256 of the token.
+    pub token_hash: Digest,
+    /// `…` and the token's last four characters.
+    #[serde(default)]
+    pub token_prefix: Option<String>,
+    /// When it was made, as the file has it.
+    #[serde(default)]
+    pub created_at: Option<String>,
+    /// When it ends, as the file has it; the signed claim decides.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+    /// The fingerprint of the secret that signed it; absent in old entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_with: Option<String>,
+    /// A copy of the scope for the list; the lesser of this and the signed claim holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// From where it may be used; empty or absent is everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_networks: Option<Vec<String>>,
+    /// Whether it may open a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<bool>,
+    /// When it was last used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+    /// From where it was last used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_from: Option<String>,
+    /// What a later version or another program keeps here.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl ApiToken {
+    /// Returns the name by which the list and the commands know this token.
+    pub fn id(&self) -> String {
+        self.id.clone().unwrap_or_else(|| self.token_hash.short())
+    }
+
+    /// Returns whether `address` is one that this token may be used from.
+    ///
+    /// A network that cannot be read allows nobody.
+    fn allows(&self, address: IpAddr) -> bool {
+        let networks = self.allowed_networks.as_deref().unwrap_or_default();
+        let contains = |text: &String| match text.parse::<IpNet>() {
+            Ok(network) => network.contains(&address),
+            Err(_not_a_network) => text.parse() == Ok(address),
+        };
+        networks.is_empty() || networks.iter().any(contains)
+    }
+}
+
+/// Who a request with a valid API token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenIdentity {
+    /// The token's id in the list.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// How far it reaches.
+    pub scope: Scope,
+    /// Whether it may open a terminal.
+    pub terminal: bool,
+}
+
+/// Why a token that we signed does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// It is not in the list: never issued by this state, or deleted from it.
+    #[error("the token was never issued")]
+    Unknown,
+    /// It was revoked.
+    #[error("the token was revoked")]
+    Revoked,
+    /// Its time is over, or has not begun.
+    #[error("the token is expired")]
+    Expired,
+    /// Its scope is none that we know.
+    #[error("the token's scope is unknown")]
+    UnknownScope,
+    /// It may not be used from this address.
+    #[error("the token may not be used from this address")]
+    WrongNetwork,
+}
+
+/// The API tokens, in the order of the file, found by digest.
+#[derive(Clone, Debug, Default)]
+pub struct ApiTokens {
+    list: Vec<ApiToken>,
+    by_hash: HashMap<Digest, usize>,
+}
+
+impl ApiTokens {
+    /// Returns the tokens in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &ApiToken> {
+        self.list.iter()
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Returns the token with this digest.
+    pub fn find(&self, hash: &Digest) -> Option<&ApiToken> {
+        self.list.get(*self.by_hash.get(hash)?)
+    }
+
+    /// Notes that the token with this digest was used.
+    pub fn note_use(&mut self, hash: &Digest, at: String, from: IpAddr) {
+        let Some(token) = self
+            .by_hash
+            .get(hash)
+            .and_then(|index| self.list.get_mut(*index))
+        else {
+            return;
+        };
+        token.last_used_at = Some(at);
+        token.last_used_from = Some(from.to_string());
+    }
+
+    /// Decides whether the token with this digest and these verified claims counts.
+    pub fn identify(
+        &self,
+        hash: &Digest,
+        claims: &Claims,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<TokenIdentity, TokenRefusal> {
+        let token = self.find(hash).ok_or(TokenRefusal::Unknown)?;
+        if !claims.is_current(now.as_second()) {
+            return Err(TokenRefusal::Expired);
+        }
+        if !token.allows(address) {
+            return Err(TokenRefusal::WrongNetwork);
+        }
+        let scope = effective_scope(claims, token).ok_or(TokenRefusal::UnknownScope)?;
+        let terminal = claims.terminal == Some(true) && token.terminal == Some(true);
+        Ok(TokenIdentity {
+            id: token.id(),
+            name: token.name.clone().unwrap_or_default(),
+            scope,
+            terminal: terminal && scope == Scope::FullAdmin,
+        })
+    }
+}
+
+/// The signed claim decides, and a token that claims nothing has full rights; where the list
+/// holds a scope too, the lesser of both. A name that we do not know gives nothing, except the
+/// list's `unknown`, which says only that nobody has looked.
+fn effective_scope(claims: &Claims, token: &ApiToken) -> Option<Scope> {
+    let claimed = match &claims.scope {
+        Some(name) => Scope::parse(name)?,
+        None => Scope::FullAdmin,
+    };
+    match token.scope.as_deref() {
+        None | Some("unknown") => Some(claimed),
+        Some(name) => Some(claimed.min(Scope::parse(name)?)),
+    }
+}
+
+impl FromIterator<ApiToken> for ApiTokens {
+    fn from_iter<I: IntoIterator<Item = ApiToken>>(tokens: I) -> Self {
+        let list = Vec::from_iter(tokens);
+        let mut by_hash = HashMap::with_capacity(list.len());
+        for (index, token) in list.iter().enumerate() {
+            by_hash.entry(token.token_hash).or_insert(index);
+        }
+        Self { list, by_hash }
+    }
+}
+
+impl Serialize for ApiTokens {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.list)
+    }
+}
+
+/// The digests of tokens that never count again, each with the time until which it must be known.
+///
+/// A million of them cost about sixty bytes each, and changing anything else does not copy them.
+#[derive(Clone, Debug, Default)]
+pub struct Revocations(Arc<IndexMap<Digest, KnownUntil>>);
+
+/// When a revoked token has certainly expired, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct KnownUntil(i64);
+
+impl KnownUntil {
+    /// Nobody said when the token expires.
+    const EVER: Self = Self(i64::MAX);
+}
+
+impl Revocations {
+    /// Learns until when listed digests must be known; others are not added.
+    pub(super) fn learn_until(&mut self, until: &HashMap<Digest, Timestamp>) {
+        let map = Arc::make_mut(&mut self.0);
+        for (digest, until) in until {
+            if let Some(known) = map.get_mut(digest) {
+                *known = KnownUntil(until.as_second());
+            }
+        }
+    }
+
+    /// Returns whether the token with this digest was revoked.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.0.contains_key(digest)
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a digest that must be known `until` then; a later time wins over an earlier one.
+    pub fn insert(&mut self, digest: Digest, until: Option<Timestamp>) {
+        let until = until.map_or(KnownUntil::EVER, |until| KnownUntil(until.as_second()));
+        match Arc::make_mut(&mut self.0).entry(digest) {
+            Entry::Occupied(mut known) => {
+                let latest = (*known.get()).max(until);
+                known.insert(latest);
+            }
+            Entry::Vacant(new) => {
+                new.insert(until);
+            }
+        }
+    }
+
+    /// Adds all that `other` has and this one lacks, so that a revocation is never undone.
+    pub fn merge(&mut self, other: &Self) {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return;
+        }
+        let missing = Vec::from_iter(other.0.iter().filter(|(digest, _)| !self.contains(digest)));
+        if missing.is_empty() {
+            return;
+        }
+        let map = Arc::make_mut(&mut self.0);
+        map.extend(missing.into_iter().map(|(digest, until)| (*digest, *until)));
+    }
+
+    /// Drops what has certainly expired by `now`.
+    pub fn prune(&mut self, now: Timestamp) {
+        let is_over = |until: &KnownUntil| until.0 <= now.as_second();
+        if self.0.values().any(is_over) {
+            Arc::make_mut(&mut self.0).retain(|_digest, until| !is_over(until));
+        }
+    }
+
+    /// Returns the list `revoked_tokens` of the state file.
+    pub(super) fn digests(&self) -> impl Serialize {
+        struct Digests<'a>(&'a Revocations);
+        impl Serialize for Digests<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+                for digest in self.0.0.keys() {
+                    list.serialize_element(digest)?;
+                }
+                list.end()
+            }
+        }
+        Digests(self)
+    }
+
+    /// Returns the map `revoked_until` of the state file.
+    pub(super) fn known_until(&self) -> impl Serialize {
+        struct Known<'a>(&'a Revocations);
+        impl Serialize for Known<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                for (digest, until) in self.0.0.iter() {
+                    if let Ok(until) = Timestamp::from_second(until.0) {
+                        map.serialize_entry(digest, &until)?;
+                    }
+                }
+                map.end()
+            }
+        }
+        Known(self)
+    }
+}
+
+impl FromIterator<Digest> for Revocations {
+    fn from_iter<I: IntoIterator<Item = Digest>>(digests: I) -> Self {
+        let forever = digests.into_iter().map(|digest| (digest, KnownUntil::EVER));
+        let mut map = IndexMap::from_iter(forever);
+        map.shrink_to_fit();
+        Self(Arc::new(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::jwt::TokenType;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn token(json: &str) -> ApiTokens {
+        let mut token: serde_json::Value = serde_json::from_str(json).unwrap();
+        token["token_hash"] = Digest::of(b"token").to_string().into();
+        ApiTokens::from_iter([serde_json::from_value(token).unwrap()])
+    }
+
+    fn claims(scope: Option<&str>) -> Claims {
+        let mut claims = Claims::issued(TokenType::Api, "id".to_owned(), 0, 1000);
+        claims.scope = scope.map(str::to_owned);
+        claims
+    }
+
+    fn identify(tokens: &ApiTokens, claims: &Claims) -> Result<Scope, TokenRefusal> {
+        let address = "192.0.2.9".parse().unwrap();
+        tokens
+            .identify(&Digest::of(b"token"), claims, address, at(10))
+            .map(|identity| identity.scope)
+    }
+
+    #[test]
+    fn the_lesser_of_claim_and_record_holds() {
+        for (claimed, recorded, holds) in [
+            (None, "{}", Ok(Scope::FullAdmin)),
+            (Some("read_only"), "{}", Ok(Scope::ReadOnly)),
+            (
+                Some("read_only"),
+                r#"{"scope":"full_admin"}"#,
+                Ok(Scope::ReadOnly),
+            ),
+            (
+                Some("full_admin"),
+                r#"{"scope":"metrics"}"#,
+                Ok(Scope::Metrics),
+            ),
+            (None, r#"{"scope":"unknown"}"#, Ok(Scope::FullAdmin)),
+            (Some("root"), "{}", Err(TokenRefusal::UnknownScope)),
+            (None, r#"{"scope":"root"}"#, Err(TokenRefusal::UnknownScope)),
+        ] {
+            assert_eq!(
+                identify(&token(recorded), &claims(claimed)),
+                holds,
+                "{claimed:?} {recorded}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_ends_on_its_second_and_outside_its_networks() {
+        let tokens = token("{}");
+        let hash = Digest::of(b"token");
+        let address = "192.0.2.9".parse().unwrap();
+        assert!(
+            tokens
+                .identify(&hash, &claims(None), address, at(999))
+                .is_ok()
+        );
+        assert_eq!(
+            tokens.identify(&hash, &claims(None), address, at(1000)),
+            Err(TokenRefusal::Expired)
+        );
+
+        for (networks, allowed) in [
+            (r#"{"allowed_networks":["192.0.2.0/24"]}"#, true),
+            (r#"{"allowed_networks":["192.0.2.9"]}"#, true),
+            (r#"{"allowed_networks":["198.51.100.0/24"]}"#, false),
+            (r#"{"allowed_networks":["nonsense"]}"#, false),
+            (r#"{"allowed_networks":[]}"#, true),
+            (r#"{"allowed_networks":null}"#, true),
+        ] {
+            assert_eq!(
+                identify(&token(networks), &claims(None)).is_ok(),
+                allowed,
+                "{networks}"
+            );
+        }
+    }
+
+    #[test]
+    fn old_tokens_never_have_the_terminal() {
+        let address = "192.0.2.9".parse().unwrap();
+        let mut claims = claims(None);
+        let old = token("{}").identify(&Digest::of(b"token"), &claims, address, at(10));
+        assert!(!old.unwrap().terminal);
+
+        claims.terminal = Some(true);
+        let granted = token(r#"{"terminal":true}"#);
+        let identity = granted.identify(&Digest::of(b"token"), &claims, address, at(10));
+        assert!(identity.unwrap().terminal);
+    }
+
+    #[test]
+    fn a_digest_that_is_not_listed_is_unknown() {
+        let address = "192.0.2.9".parse().unwrap();
+        let other = token("{}").identify(&Digest::of(b"other"), &claims(None), address, at(10));
+        assert_eq!(other, Err(TokenRefusal::Unknown));
+    }
+
+    #[test]
+    fn revocations_outlive_merges_and_end_when_certain() {
+        let (early, late, ever) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
+        let mut known = Revocations::default();
+        known.insert(early, Some(at(100)));
+        known.insert(late, Some(at(100)));
+        known.insert(late, Some(at(200)));
+        known.insert(late, Some(at(50)));
+        let mut read_again = Revocations::default();
+        read_again.insert(ever, None);
+        read_again.merge(&known);
+        assert_eq!(read_again.len(), 3);
+
+        read_again.prune(at(100));
+
+        assert!(!read_again.contains(&early));
+        assert!(read_again.contains(&late));
+        assert!(read_again.contains(&ever));
+    }
+
+    #[test]
+    fn unknown_keys_of_a_token_are_written_back() {
+        let tokens = token(r#"{"name":"x","note":{"kept":[1,2.5,"x"]}}"#);
+        let written = serde_json::to_value(&tokens).unwrap();
+        assert_eq!(written[0]["note"], serde_json::json!({"kept":[1,2.5,"x"]}));
+    }
+}

@@ -1,0 +1,304 @@
+//! The running program: its parts, and how they are put together.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::access::Access;
+use crate::access::Used;
+use crate::access::audit::{Actor, Event};
+use crate::access::hosts::{HostName, HostNames};
+use crate::access::random;
+use crate::access::rights::Door;
+use crate::clock::Clock;
+use crate::config::{AuditTime, Locations, Settings};
+use crate::derivations::Derivations;
+use crate::host::system::System;
+use crate::store::{
+    AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Limits, Notice, Observer, State,
+    StatePaths, Store,
+};
+use crate::token_memory::TokenMemory;
+
+/// Everything that handlers work with.
+pub struct App {
+    /// The time.
+    pub clock: Clock,
+    /// The rules, on disk.
+    pub store: Store,
+    /// The picture, on disk.
+    pub avatar: AvatarFile,
+    /// The code of a host that has no password.
+    pub claim_code: ClaimCodeFile,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+    /// Failures and penalties.
+    pub limits: Arc<Limits>,
+    /// The pool for passwords.
+    pub derivations: Derivations,
+    /// Tokens that were seen.
+    pub tokens: TokenMemory,
+    /// The machine.
+    pub system: System,
+    live: ArcSwap<Live>,
+    request_prefix: String,
+    requests: AtomicU64,
+}
+
+/// What the owner has decided, and what of the machine goes with it.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// The settings file.
+    pub settings: Settings,
+    /// The names by which this host may be called.
+    pub host_names: HostNames,
+    /// The networks of this host's IPv6 links.
+    pub on_link: Vec<IpNet>,
+}
+
+/// The program could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] io::Error),
+    /// The kernel gave no randomness.
+    #[error(transparent)]
+    Random(#[from] random::RandomError),
+}
+
+impl App {
+    /// Puts the program together. What an operator should know is told in sentences.
+    pub fn start(
+        locations: &Locations,
+        settings: Settings,
+        clock: Clock,
+    ) -> Result<(Self, Vec<String>), StartError> {
+        let mut told = Vec::new();
+        let audit = Arc::new(open_audit_log(locations, &settings, &clock));
+        let paths = StatePaths::new(&locations.state, &locations.data);
+        let claim_code = ClaimCodeFile::new(paths.claim_code.clone());
+        let watcher = Watcher {
+            audit: Arc::clone(&audit),
+            claim_code: Some(claim_code.clone()),
+        };
+        let (store, tightened) = Store::open(&paths, clock.clone(), watcher)?;
+        told.extend(tightened);
+        told.extend(fresh_start_beside_copies(&store, &paths));
+        let (avatar, avatar_told) = AvatarFile::open(paths.avatar.clone());
+        told.extend(avatar_told);
+        let (limits, limits_told) = Limits::open(paths.limits.clone(), clock.now());
+        told.extend(limits_told);
+        let app = Self {
+            avatar,
+            claim_code,
+            audit,
+            limits: Arc::new(limits),
+            derivations: Derivations::start()?,
+            tokens: TokenMemory::default(),
+            system: System::new(),
+            live: ArcSwap::default(),
+            request_prefix: random::hex::<4>()?,
+            requests: AtomicU64::new(0),
+            store,
+            clock,
+        };
+        app.apply(settings);
+        Ok((app, told))
+    }
+
+    /// Returns what the owner has decided.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Takes other settings from now on.
+    pub fn apply(&self, settings: Settings) {
+        let identity = self.system.identity();
+        let own = identity.names.iter();
+        let own = own.filter_map(|name| HostName::parse(name).ok());
+        self.live.store(Arc::new(Live {
+            host_names: HostNames::new(own, settings.host_names.iter().cloned()),
+            on_link: identity.ipv6_networks.clone(),
+            settings,
+        }));
+    }
+
+    /// Writes down that the server runs without a password, as it does at each start.
+    pub fn tell_open_mode(&self) {
+        if self
+            .store
+            .read()
+            .is_ok_and(|access| access.door() == Door::Open)
+        {
+            self.audit.write(&Event::OpenMode, &Actor::default());
+            tracing::warn!(
+                "no password protects this dashboard: everything on the private network may use it"
+            );
+        }
+    }
+
+    /// Returns whether a session was unused for longer than the owner allows.
+    pub fn is_idle(&self, session: &str, access: &Access, live: &Live, now: Timestamp) -> bool {
+        let Some(idle) = live.settings.idle else {
+            return false;
+        };
+        let recorded = access.sessions().find(session);
+        let recorded = recorded.map(|session| session.last_seen_at);
+        let remembered = self.store.last_use(&Used::Session(session.to_owned()));
+        let remembered = remembered.map(|used| used.at);
+        recorded
+            .max(remembered)
+            .is_some_and(|last| last + idle < now)
+    }
+
+    /// Returns a name for the next request, unique in this run and unlikely in another.
+    pub fn next_request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number:x}", self.request_prefix)
+    }
+}
+
+/// Opens the audit log where the settings say.
+fn open_audit_log(locations: &Locations, settings: &Settings, clock: &Clock) -> AuditLog {
+    let zone = match settings.audit_time {
+        AuditTime::Local => TimeZone::system(),
+        AuditTime::Utc => TimeZone::UTC,
+    };
+    AuditLog::open(
+        AuditSettings::new(locations.auth_log.clone(), zone),
+        clock.clone(),
+    )
+}
+
+/// A missing state is a fresh start; with good copies beside it, perhaps not a wanted one.
+fn fresh_start_beside_copies(store: &Store, paths: &StatePaths) -> Option<String> {
+    let is_fresh = !paths.auth_json.exists() && store.read().is_ok();
+    let copies = crate::store::copies(paths);
+    let newest = copies.first().filter(|_| is_fresh)?;
+    Some(format!(
+        "{} is missing, so this is a fresh start; {} lies beside it: if that was not wanted, run `proxmenux-monitor restore`",
+        paths.auth_json.display(),
+        newest.path.display()
+    ))
+}
+
+/// Follows the state: keeps the claim code right, and writes down what happens to the file.
+struct Watcher {
+    audit: Arc<AuditLog>,
+    claim_code: Option<ClaimCodeFile>,
+}
+
+impl Observer for Watcher {
+    fn saw(&self, state: &State) {
+        let (State::Ready(access), Some(claim_code)) = (state, &self.claim_code) else {
+            return;
+        };
+        let door = access.door();
+        let kept = claim_code.follow(door, |code| {
+            tracing::info!("claim code for setting up from outside: {}", *code.expose());
+        });
+        if let Err(error) = kept {
+            tracing::error!(%error, "the claim code's file could not be written");
+        }
+    }
+
+    fn noticed(&self, notice: &Notice) {
+        let write = |event: Event| self.audit.write(&event, &Actor::default());
+        match notice {
+            Notice::Locked(lock) => {
+                tracing::error!("the state is locked: {lock}");
+                let problem = lock.problem.clone();
+                write(Event::StateLocked { problem });
+            }
+            Notice::Unlocked => {
+                tracing::info!("the state can be trusted again");
+                write(Event::StateUnlocked);
+            }
+            Notice::Reloaded => {
+                tracing::info!("the state was changed by another program or by hand");
+                write(Event::StateReloaded);
+            }
+            Notice::Unsaved(error) => {
+                tracing::error!(%error, "a change is held in memory, since it could not be written");
+                write(Event::StateUnsaved);
+            }
+            Notice::Saved => tracing::info!("what was held in memory is written"),
+        }
+    }
+}
+
+/// What a command on the host works with: the state and the audit log, no server.
+pub struct Desk {
+    /// The time.
+    pub clock: Clock,
+    /// Where the parts of the state lie.
+    pub paths: StatePaths,
+    /// The rules, on disk.
+    pub store: Store,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+}
+
+impl Desk {
+    /// Opens the state as a running server would see it.
+    pub fn open(locations: &Locations, settings: &Settings) -> io::Result<Self> {
+        let clock = Clock::machine();
+        let audit = Arc::new(open_audit_log(locations, settings, &clock));
+        let paths = StatePaths::new(&locations.state, &locations.data);
+        let watcher = Watcher {
+            audit: Arc::clone(&audit),
+            claim_code: None,
+        };
+        let (store, told) = Store::open(&paths, clock.clone(), watcher)?;
+        for sentence in told {
+            tracing::warn!("{sentence}");
+        }
+        Ok(Self {
+            clock,
+            paths,
+            store,
+            audit,
+        })
+    }
+
+    /// Returns the code that a running server made, for the command of that name.
+    pub fn claim_code(&self) -> io::Result<String> {
+        ClaimCodeFile::new(self.paths.claim_code.clone()).read()
+    }
+
+    /// Opens the limiter's file.
+    pub fn limits(&self) -> Limits {
+        let (limits, told) = Limits::open(self.paths.limits.clone(), self.clock.now());
+        if let Some(sentence) = told {
+            tracing::warn!("{sentence}");
+        }
+        limits
+    }
+
+    /// Puts a copy of the state aside.
+    pub fn put_aside(&self) -> io::Result<Option<PathBuf>> {
+        crate::store::put_aside(&self.paths, self.clock.now())
+    }
+
+    /// Writes down what a command did, by the name of who is root here.
+    pub fn tell(&self, event: &Event) {
+        let actor = Actor {
+            address: None,
+            user: Some("root".to_owned()),
+        };
+        self.audit.write(event, &actor);
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.store.close();
+    }
+}

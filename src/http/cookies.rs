@@ -1,0 +1,169 @@
+//! The two cookies: one resumes a session after a reload, one marks a device that has signed in.
+//!
+//! Both are unreadable for scripts, never sent by other sites, and go to `/api/auth` only. Over
+//! HTTPS they have other names than over plain HTTP, so that switching back locks nobody out.
+
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
+
+use crate::access::digest::Digest;
+use crate::access::sessions::{DEVICE_LIFETIME, LIFETIME};
+
+/// Which cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cookie {
+    /// Resumes the session.
+    Resume,
+    /// Marks the device.
+    Device,
+}
+
+impl Cookie {
+    fn name(self, https: bool) -> &'static str {
+        match (self, https) {
+            (Self::Resume, false) => "proxmenux_session",
+            (Self::Resume, true) => "__Secure-proxmenux_session",
+            (Self::Device, false) => "proxmenux_device",
+            (Self::Device, true) => "__Secure-proxmenux_device",
+        }
+    }
+
+    fn lifetime_seconds(self) -> i64 {
+        match self {
+            Self::Resume => LIFETIME.as_secs(),
+            Self::Device => DEVICE_LIFETIME.as_secs(),
+        }
+    }
+
+    /// Returns the digests of all values that came under this cookie's name: there can be more
+    /// than one, from different paths.
+    pub(super) fn digests(self, headers: &HeaderMap, https: bool) -> impl Iterator<Item = Digest> {
+        let name = self.name(https);
+        let lines = headers.get_all(COOKIE).into_iter();
+        let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        pairs.filter_map(move |pair| {
+            let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+            value.strip_prefix(b"=").map(Digest::of)
+        })
+    }
+
+    /// Adds the cookie to an answer.
+    pub(super) fn set(self, headers: &mut HeaderMap, value: &str, base: &Base, https: bool) {
+        self.write(headers, value, base, https, self.lifetime_seconds());
+    }
+
+    /// Makes the browser forget the cookie.
+    pub(super) fn expire(self, headers: &mut HeaderMap, base: &Base, https: bool) {
+        self.write(headers, "", base, https, 0);
+    }
+
+    fn write(self, headers: &mut HeaderMap, value: &str, base: &Base, https: bool, seconds: i64) {
+        let name = self.name(https);
+        let secure = if https { "; Secure" } else { "" };
+        let Base(base) = base;
+        let cookie = format!(
+            "{name}={value}; Path={base}/api/auth; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        );
+        if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
+            cookie.set_sensitive(true);
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// The path under which a proxy shows the page, as the page itself names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base(String);
+
+impl Base {
+    const HEADER: &str = "x-monitor-base";
+    const MAX: usize = 256;
+
+    /// Reads the page's header; anything but a plain path is the root.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let value = headers
+            .get(Self::HEADER)
+            .and_then(|value| value.to_str().ok());
+        let path = value.unwrap_or_default().trim_end_matches('/');
+        let is_plain = path.len() <= Self::MAX
+            && path.starts_with('/')
+            && !path.contains("//")
+            && path.split('/').all(|part| part != ".." && part != ".")
+            && path
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
+        Self(if is_plain {
+            path.to_owned()
+        } else {
+            String::new()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_base_is_a_plain_path_or_nothing() {
+        for (sent, base) in [
+            ("/monitor", "/monitor"),
+            ("/a/b/", "/a/b"),
+            ("/", ""),
+            ("", ""),
+            ("monitor", ""),
+            ("//evil", ""),
+            ("/a/../b", ""),
+            ("/a; Domain=example.net", ""),
+            ("/ñ", ""),
+        ] {
+            assert_eq!(
+                Base::of(&headers(Base::HEADER, sent)),
+                Base(base.to_owned()),
+                "{sent}"
+            );
+        }
+    }
+
+    #[test]
+    fn cookies_are_unreadable_strict_and_narrow() {
+        let mut answer = HeaderMap::new();
+        let base = Base("/m".to_owned());
+
+        Cookie::Resume.set(&mut answer, "secret", &base, true);
+        Cookie::Device.expire(&mut answer, &base, false);
+
+        let sent = Vec::from_iter(
+            answer
+                .get_all(SET_COOKIE)
+                .iter()
+                .map(|v| v.to_str().unwrap()),
+        );
+        assert_eq!(
+            sent,
+            [
+                "__Secure-proxmenux_session=secret; Path=/m/api/auth; Max-Age=86400; HttpOnly; SameSite=Strict; Secure",
+                "proxmenux_device=; Path=/m/api/auth; Max-Age=0; HttpOnly; SameSite=Strict",
+            ]
+        );
+    }
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let sent = headers(
+            "cookie",
+            "a=1; proxmenux_session=x;proxmenux_session=y; proxmenux_session2=z",
+        );
+
+        let found = Vec::from_iter(Cookie::Resume.digests(&sent, false));
+
+        assert_eq!(found, [Digest::of(b"x"), Digest::of(b"y")]);
+        assert_eq!(Cookie::Resume.digests(&sent, true).count(), 0);
+    }
+}

@@ -1,0 +1,610 @@
+//! What a client sees when something is refused or fails: one status, one code, one sentence.
+//!
+//! Every failure is JSON with `success: false`, `error` (short), `message` (a sentence that says
+//! what to do) and `code` (stable; what pages and scripts branch on). Causes are logged here, once,
+//! and never sent.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::access::attempts::{SubjectKind, TooMany};
+use crate::access::avatar::AvatarError;
+use crate::access::passwords::BrokenRule;
+use crate::access::profile::{ParseDisplayNameError, ParseUserNameError};
+use crate::access::rfc3339;
+use crate::access::rights::Refusal;
+use crate::access::setup::SetupRefusal;
+use crate::store::{Lock, StoreError};
+
+/// Everything that a request can end in but success.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The rights of the caller do not reach.
+    Refused(Refusal),
+    /// A page of another site asked for a change.
+    ForeignOrigin,
+    /// The state cannot be trusted; its details are for private addresses.
+    Locked(Lock, Details),
+    /// There is nothing under this path.
+    NotFound,
+    /// The path does not take this method.
+    MethodNotAllowed(&'static str),
+    /// The body is not what the call takes.
+    Body(BodyError),
+    /// The rule of set-up does not let this visitor.
+    SetUp(SetupRefusal),
+    /// A password exists already.
+    AlreadyConfigured,
+    /// Nothing was declined.
+    NotDeclined,
+    /// The new password breaks rules.
+    WeakPassword {
+        /// The field that holds it.
+        field: &'static str,
+        /// All rules that it breaks.
+        rules: Vec<BrokenRule>,
+    },
+    /// The user name cannot be used.
+    UserName(ParseUserNameError),
+    /// The display name cannot be used.
+    DisplayName(ParseDisplayNameError),
+    /// The picture cannot be used.
+    Avatar(AvatarError),
+    /// There is no picture.
+    NoAvatar,
+    /// User name and password do not match.
+    InvalidCredentials,
+    /// The code of the second step is wrong.
+    WrongCode {
+        /// How far ahead the phone's clock is, where a nearby step matches.
+        skew: Option<ClockSkew>,
+    },
+    /// The code was used already.
+    CodeAlreadyUsed {
+        /// What was being proved.
+        stage: Stage,
+        /// Until the next code, for codes that change with time.
+        retry_after: Option<SignedDuration>,
+    },
+    /// A code is needed to confirm.
+    CodeRequired,
+    /// The confirmation is wrong.
+    Reauthentication {
+        /// The field that holds what is wrong.
+        field: &'static str,
+        /// How far ahead the phone's clock is, where a nearby step matches.
+        skew: Option<ClockSkew>,
+    },
+    /// There is no password to confirm with.
+    NotProtected,
+    /// Too many tries have failed.
+    TooManyAttempts {
+        /// What the limiter said.
+        refusal: TooMany,
+        /// The client's address.
+        address: IpAddr,
+    },
+    /// Too many sign-ins are waiting.
+    Busy,
+    /// There is no such session.
+    SessionNotFound,
+    /// There is no session to resume.
+    NoSession,
+    /// The state was not changed.
+    Storage(StoreError),
+    /// Something else went wrong; the cause is logged.
+    Internal(anyhow::Error),
+}
+
+/// Whether the caller may learn which file and line is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Details {
+    /// A private address.
+    Shown,
+    /// Anyone else.
+    Withheld,
+}
+
+/// What was being proved when a code was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Signing in.
+    SignIn,
+    /// Confirming a change within a session.
+    Confirmation,
+}
+
+/// How wrong a phone's clock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ClockSkew {
+    /// How many seconds the phone is ahead; negative where it is behind.
+    pub(super) seconds: i64,
+    /// The server's time.
+    pub(super) server_time: Timestamp,
+}
+
+/// Why a body was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// It is not JSON, or a field is not of its kind.
+    Malformed {
+        /// The field, where one is at fault.
+        field: Option<String>,
+        /// A sentence for people.
+        message: String,
+    },
+    /// Its content type is not one that the call takes.
+    MediaType(&'static str),
+    /// It is larger than the call takes.
+    TooLarge,
+    /// It did not arrive in time, or the connection broke.
+    Incomplete,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked(lock) => Self::Locked(lock, Details::Withheld),
+            StoreError::Full | StoreError::Busy | StoreError::Failed(_) | StoreError::Stopping => {
+                Self::Storage(error)
+            }
+        }
+    }
+}
+
+/// The body of a failure.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Failure {
+    success: bool,
+    error: String,
+    message: String,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<BrokenRule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires_totp: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_skew_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, code) = self.kind();
+        self.log(code);
+        let challenge = self.challenge();
+        let allow = match &self {
+            Self::MethodNotAllowed(methods) => Some(*methods),
+            _other => None,
+        };
+        let body = self.body(code);
+        let retry_after = body.retry_after;
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(methods) = allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl Error {
+    /// Returns the status and the code by which programs tell failures apart.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Refused(refusal) => refused(*refusal),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::Locked(..) => (StatusCode::SERVICE_UNAVAILABLE, "locked"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Body(error) => body_error(error),
+            Self::SetUp(SetupRefusal::HostRefused) => (StatusCode::FORBIDDEN, "host_refused"),
+            Self::SetUp(SetupRefusal::CodeRequired) => {
+                (StatusCode::FORBIDDEN, "claim_code_required")
+            }
+            Self::SetUp(SetupRefusal::CodeWrong) => (StatusCode::FORBIDDEN, "claim_code_wrong"),
+            Self::AlreadyConfigured => (StatusCode::FORBIDDEN, "already_configured"),
+            Self::NotDeclined => (StatusCode::BAD_REQUEST, "not_declined"),
+            Self::WeakPassword { .. } => (StatusCode::BAD_REQUEST, "weak_password"),
+            Self::UserName(_) => (StatusCode::BAD_REQUEST, "invalid_username"),
+            Self::DisplayName(_) => (StatusCode::BAD_REQUEST, "invalid_display_name"),
+            Self::Avatar(error) => avatar_error(error),
+            Self::NoAvatar => (StatusCode::NOT_FOUND, "no_avatar"),
+            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
+            Self::WrongCode { .. } => (StatusCode::UNAUTHORIZED, "wrong_code"),
+            Self::CodeAlreadyUsed {
+                stage: Stage::SignIn,
+                ..
+            } => (StatusCode::UNAUTHORIZED, "code_already_used"),
+            Self::CodeAlreadyUsed {
+                stage: Stage::Confirmation,
+                ..
+            } => (StatusCode::FORBIDDEN, "code_already_used"),
+            Self::CodeRequired => (StatusCode::FORBIDDEN, "code_required"),
+            Self::Reauthentication { .. } => (StatusCode::FORBIDDEN, "reauthentication_failed"),
+            Self::NotProtected => (StatusCode::BAD_REQUEST, "not_protected"),
+            Self::TooManyAttempts { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
+            Self::NoSession => (StatusCode::UNAUTHORIZED, "no_session"),
+            Self::Storage(error) => storage_error(error),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// Says what a client must do to be let in (RFC 6750 §3).
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(Refusal::InvalidToken) => Some(r#"Bearer error="invalid_token""#),
+            Self::Refused(Refusal::InvalidHeader) => Some(r#"Bearer error="invalid_request""#),
+            Self::Refused(Refusal::InsufficientScope) => {
+                Some(r#"Bearer error="insufficient_scope""#)
+            }
+            Self::Refused(Refusal::AuthenticationRequired | Refusal::SetupRequired) => {
+                Some("Bearer")
+            }
+            _other => None,
+        }
+    }
+
+    fn body(self, code: &'static str) -> Failure {
+        let mut body = Failure {
+            error: self.short().to_owned(),
+            message: self.message(),
+            code,
+            ..Failure::default()
+        };
+        match self {
+            Self::Body(BodyError::Malformed { field, .. }) => body.field = field,
+            Self::WeakPassword { field, rules } => {
+                body.field = Some(field.to_owned());
+                body.rules = rules;
+            }
+            Self::UserName(_) => body.field = Some("username".to_owned()),
+            Self::DisplayName(_) => body.field = Some("display_name".to_owned()),
+            Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
+                body.field = Some("claim_code".to_owned());
+            }
+            Self::WrongCode { skew } => {
+                body.requires_totp = Some(true);
+                body.tell_skew(skew);
+            }
+            Self::CodeAlreadyUsed { stage, retry_after } => {
+                body.requires_totp = (stage == Stage::SignIn).then_some(true);
+                body.field = (stage == Stage::Confirmation).then(|| "totp_code".to_owned());
+                body.retry_after = retry_after.map(whole_seconds);
+            }
+            Self::CodeRequired => {
+                body.requires_totp = Some(true);
+                body.field = Some("totp_code".to_owned());
+            }
+            Self::Reauthentication { field, skew } => {
+                body.field = Some(field.to_owned());
+                body.tell_skew(skew);
+            }
+            Self::TooManyAttempts { refusal, address } => {
+                body.retry_after = Some(whole_seconds(refusal.retry_after));
+                body.until = refusal.until.map(rfc3339);
+                body.address = Some(address.to_string());
+                body.subject = Some(subject_name(refusal.subject));
+            }
+            Self::Busy | Self::Storage(StoreError::Busy) => body.retry_after = Some(2),
+            Self::Locked(lock, Details::Shown) => {
+                body.file = Some(lock.file.display().to_string());
+                body.line = lock.line;
+                body.problem = Some(lock.problem);
+            }
+            _without_more => {}
+        }
+        body
+    }
+
+    /// Returns the short text; those of the token errors are fixed, since old clients compare them.
+    fn short(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::AuthenticationRequired | Refusal::SetupRequired) => {
+                "Authentication required"
+            }
+            Self::Refused(Refusal::InvalidHeader) => "Invalid authorization header",
+            Self::Refused(Refusal::InvalidToken) => "Invalid or expired token",
+            Self::Refused(Refusal::InsufficientScope) => "Insufficient scope",
+            Self::Refused(Refusal::PrivateOnly | Refusal::HostRefused) | Self::SetUp(_) => {
+                "Forbidden"
+            }
+            Self::ForeignOrigin => "Foreign origin",
+            Self::Locked(..) => "Locked",
+            Self::NotFound | Self::NoAvatar | Self::SessionNotFound => "Not found",
+            Self::MethodNotAllowed(_) => "Method not allowed",
+            Self::Body(BodyError::MediaType(_)) => "Unsupported media type",
+            Self::Body(BodyError::TooLarge) | Self::Avatar(AvatarError::TooLarge) => "Too large",
+            Self::Body(BodyError::Malformed { .. } | BodyError::Incomplete) => "Bad request",
+            Self::AlreadyConfigured => "Already configured",
+            Self::NotDeclined => "Nothing was declined",
+            Self::WeakPassword { .. } => "Password too weak",
+            Self::UserName(_) => "Invalid username",
+            Self::DisplayName(_) => "Invalid display name",
+            Self::Avatar(_) => "Invalid image",
+            Self::InvalidCredentials => "Invalid credentials",
+            Self::WrongCode { .. } => "Invalid code",
+            Self::CodeAlreadyUsed { .. } => "Code already used",
+            Self::CodeRequired => "Code required",
+            Self::Reauthentication { .. } => "Confirmation failed",
+            Self::NotProtected => "No password is configured",
+            Self::TooManyAttempts { .. } => "Too many attempts",
+            Self::Busy => "Busy",
+            Self::NoSession => "No session",
+            Self::Storage(_) => "Not saved",
+            Self::Internal(_) => "Internal error",
+        }
+    }
+
+    fn log(&self, code: &str) {
+        match self {
+            Self::Internal(cause) => {
+                tracing::error!(code, "request failed: {cause:#}");
+            }
+            Self::Storage(error) => tracing::error!(code, %error, "the state was not changed"),
+            _told_to_the_client => {}
+        }
+    }
+}
+
+impl Failure {
+    fn tell_skew(&mut self, skew: Option<ClockSkew>) {
+        self.clock_skew_seconds = skew.map(|skew| skew.seconds);
+        self.server_time = skew.map(|skew| rfc3339(skew.server_time));
+    }
+}
+
+fn refused(refusal: Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::SetupRequired => (StatusCode::UNAUTHORIZED, "setup_required"),
+        Refusal::AuthenticationRequired => (StatusCode::UNAUTHORIZED, "authentication_required"),
+        Refusal::InvalidHeader => (StatusCode::UNAUTHORIZED, "invalid_authorization_header"),
+        Refusal::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid_token"),
+        Refusal::InsufficientScope => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        Refusal::PrivateOnly => (StatusCode::FORBIDDEN, "open_mode_private_only"),
+        Refusal::HostRefused => (StatusCode::FORBIDDEN, "host_refused"),
+    }
+}
+
+fn body_error(error: &BodyError) -> (StatusCode, &'static str) {
+    match error {
+        BodyError::Malformed { .. } => (StatusCode::BAD_REQUEST, "bad_body"),
+        BodyError::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        BodyError::Incomplete => (StatusCode::REQUEST_TIMEOUT, "incomplete_body"),
+    }
+}
+
+fn avatar_error(error: &AvatarError) -> (StatusCode, &'static str) {
+    match error {
+        AvatarError::Empty => (StatusCode::BAD_REQUEST, "avatar_empty"),
+        AvatarError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "avatar_too_large"),
+        AvatarError::UnknownType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "avatar_unsupported"),
+        AvatarError::TypeMismatch { .. } => (StatusCode::BAD_REQUEST, "avatar_type_mismatch"),
+        AvatarError::Dimensions { .. } | AvatarError::Decoded => {
+            (StatusCode::BAD_REQUEST, "avatar_dimensions")
+        }
+        AvatarError::Damaged => (StatusCode::BAD_REQUEST, "avatar_damaged"),
+    }
+}
+
+fn subject_name(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Device => "device",
+        SubjectKind::Address => "address",
+        SubjectKind::Proxy => "proxy",
+        SubjectKind::Network48 => "network48",
+        SubjectKind::Account => "account",
+    }
+}
+
+fn storage_error(error: &StoreError) -> (StatusCode, &'static str) {
+    match error {
+        StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
+        StoreError::Busy | StoreError::Stopping => {
+            (StatusCode::SERVICE_UNAVAILABLE, "storage_busy")
+        }
+        StoreError::Locked(_) => (StatusCode::SERVICE_UNAVAILABLE, "locked"),
+        StoreError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "storage_failed"),
+    }
+}
+
+/// Rounds a wait up to whole seconds, at least one.
+fn whole_seconds(wait: SignedDuration) -> i64 {
+    let more = i64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + more).max(1)
+}
+
+/// Says a wait in words.
+fn in_words(wait: SignedDuration) -> String {
+    let seconds = whole_seconds(wait);
+    match seconds {
+        1 => "1 second".to_owned(),
+        2..=119 => format!("{seconds} seconds"),
+        120..=7199 => format!("{} minutes", (seconds + 59) / 60),
+        _hours => format!("{} hours", (seconds + 3599) / 3600),
+    }
+}
+
+impl Error {
+    /// Returns a sentence for people that says what to do.
+    fn message(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal_sentence(*refusal).to_owned(),
+            Self::ForeignOrigin => "This request came from a page of another site. Use the dashboard's own page.".to_owned(),
+            Self::Locked(..) => "The state file cannot be read, so nobody is let in. As root on the host, run `proxmenux-monitor restore`.".to_owned(),
+            Self::NotFound => "There is nothing at this address.".to_owned(),
+            Self::NoAvatar => "There is no avatar.".to_owned(),
+            Self::MethodNotAllowed(methods) => format!("This address takes {methods} only."),
+            Self::Body(error) => body_sentence(error),
+            Self::SetUp(refusal) => setup_sentence(*refusal).to_owned(),
+            Self::AlreadyConfigured => "A password protects this dashboard already. Sign in; if it was not you who set it, run `proxmenux-monitor reset-password` on the host.".to_owned(),
+            Self::NotDeclined => "Nobody chose to continue without protection, so there is nothing to take back.".to_owned(),
+            Self::WeakPassword { rules, .. } => {
+                let sentences = rules.iter().map(ToString::to_string);
+                Vec::from_iter(sentences).join(" ")
+            }
+            Self::UserName(error) => format!("Choose another user name: {error}."),
+            Self::DisplayName(error) => format!("Choose another display name: {error}."),
+            Self::Avatar(error) => format!("The image was not stored: {error}."),
+            Self::InvalidCredentials => "User name and password do not match. If the password is lost, run `proxmenux-monitor reset-password` on the host.".to_owned(),
+            Self::WrongCode { skew } | Self::Reauthentication { field: "totp_code", skew } => code_sentence(*skew),
+            Self::CodeAlreadyUsed { retry_after, .. } => match retry_after {
+                Some(wait) => format!("This code was used already. Wait {} for the next one.", in_words(*wait)),
+                None => "This backup code was used already. Use another one.".to_owned(),
+            },
+            Self::CodeRequired => "Enter a code from the authenticator app or a backup code too.".to_owned(),
+            Self::Reauthentication { .. } => "The current password is wrong. Nothing was changed.".to_owned(),
+            Self::NotProtected => "No password protects this dashboard, so there is nothing to confirm with. Set a password up first.".to_owned(),
+            Self::TooManyAttempts { refusal, address } => too_many_sentence(refusal, *address),
+            Self::Busy => "Too many sign-ins are waiting. Try again in 2 seconds.".to_owned(),
+            Self::SessionNotFound => "There is no such session; it may have ended already.".to_owned(),
+            Self::NoSession => "There is no session to resume. Sign in.".to_owned(),
+            Self::Storage(error) => storage_sentence(error).to_owned(),
+            Self::Internal(_) => "Something went wrong on the server. Its log says what.".to_owned(),
+        }
+    }
+}
+
+fn refusal_sentence(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::SetupRequired => {
+            "Set this dashboard up first: open its page, or run `proxmenux-monitor claim-code` on the host."
+        }
+        Refusal::AuthenticationRequired => {
+            "Sign in, or send an API token as `Authorization: Bearer <token>`."
+        }
+        Refusal::InvalidHeader => "Send the token as `Authorization: Bearer <token>`.",
+        Refusal::InvalidToken => {
+            "The token is invalid, revoked or expired. Sign in again, or make a new API token."
+        }
+        Refusal::InsufficientScope => {
+            "This token may not do this. Use one with a wider scope, or sign in."
+        }
+        Refusal::PrivateOnly => {
+            "Without a password this dashboard answers private addresses only. Set a password up."
+        }
+        Refusal::HostRefused => {
+            "This dashboard does not go by that name. Use its address, or add the name to `host_names` in monitor.toml."
+        }
+    }
+}
+
+fn setup_sentence(refusal: SetupRefusal) -> &'static str {
+    match refusal {
+        SetupRefusal::HostRefused => refusal_sentence(Refusal::HostRefused),
+        SetupRefusal::CodeRequired => {
+            "From here the claim code is needed: run `proxmenux-monitor claim-code` on the host."
+        }
+        SetupRefusal::CodeWrong => {
+            "The claim code is wrong. `proxmenux-monitor claim-code` on the host shows it."
+        }
+    }
+}
+
+fn body_sentence(error: &BodyError) -> String {
+    match error {
+        BodyError::Malformed { message, .. } => message.clone(),
+        BodyError::MediaType(expected) => format!("Send {expected}, and say so in Content-Type."),
+        BodyError::TooLarge => "The body is larger than this call takes.".to_owned(),
+        BodyError::Incomplete => "The body did not arrive in time.".to_owned(),
+    }
+}
+
+fn code_sentence(skew: Option<ClockSkew>) -> String {
+    let Some(skew) = skew else {
+        return "That code is wrong. Wait for the next one, or use a backup code; if the phone is lost, run `proxmenux-monitor reset-password` on the host.".to_owned();
+    };
+    let direction = if skew.seconds > 0 {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    let difference = in_words(SignedDuration::from_secs(skew.seconds.abs()));
+    format!(
+        "That code belongs to another time: your phone is {difference} {direction} this host. Set the phone's clock, then use the next code."
+    )
+}
+
+fn too_many_sentence(refusal: &TooMany, address: IpAddr) -> String {
+    let wait = in_words(refusal.retry_after);
+    if refusal.until.is_none() {
+        return format!("Other tries from here are still being checked. Try again in {wait}.");
+    }
+    let whose = match refusal.subject {
+        SubjectKind::Account => {
+            return format!(
+                "Too many wrong codes for this account. Codes from unknown devices are taken again in {wait}. On the host, `proxmenux-monitor ban lift account` ends this."
+            );
+        }
+        SubjectKind::Device => "--all".to_owned(),
+        SubjectKind::Address | SubjectKind::Network48 | SubjectKind::Proxy => address.to_string(),
+    };
+    format!(
+        "Too many failed tries from {address}. Try again in {wait}. On the host, `proxmenux-monitor ban lift {whose}` ends this."
+    )
+}
+
+fn storage_sentence(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Full => {
+            "The host's disk is full, so nothing was changed. Make room, then try again."
+        }
+        StoreError::Busy => {
+            "The state is being changed by a command on the host. Try again in a moment."
+        }
+        StoreError::Stopping => "The server is stopping. Try again in a moment.",
+        StoreError::Locked(_) | StoreError::Failed(_) => {
+            "The state could not be written, so nothing was changed. The server's log says why."
+        }
+    }
+}

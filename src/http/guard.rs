@@ -1,0 +1,218 @@
+//! The guard on each route: reads the bearer token, asks the rules, and leaves the caller behind.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::error::Error;
+use super::visit::Visit;
+use crate::access::audit::Event;
+use crate::access::digest::Digest;
+use crate::access::rights::{Caller, Credential, Right, decide};
+use crate::access::sessions::{SessionIdentity, SessionRefusal};
+use crate::access::tokens::TokenIdentity;
+use crate::access::{Access, CredentialRefusal, Use, Used};
+use crate::app::App;
+use crate::store::State as Stored;
+
+/// A page sends this with what it asks by itself, so that a page left open is idle all the same.
+const BACKGROUND: &str = "x-monitor-background";
+
+/// What a guard needs to decide.
+#[derive(Clone)]
+pub(super) struct Guard {
+    /// The program.
+    pub(super) app: Arc<App>,
+    /// What the route asks for.
+    pub(super) right: Right,
+}
+
+/// Lets a request through to its handler, or answers for it.
+pub(super) async fn guard(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(visit) = request.extensions().get::<Visit>().cloned() else {
+        return Error::from(anyhow::anyhow!("a guard stands before the first layer"))
+            .into_response();
+    };
+    match admit(&guard.app, guard.right, &visit, request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(Admitted(caller));
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Decides whether a request with these headers may use what asks for `right`.
+pub(super) fn admit(
+    app: &App,
+    right: Right,
+    visit: &Visit,
+    headers: &HeaderMap,
+) -> Result<Caller, Error> {
+    let state = app.store.state();
+    let access = match &*state {
+        Stored::Ready(access) => access,
+        Stored::Locked(_) if right == Right::Public => return Ok(Caller::Anyone),
+        Stored::Locked(lock) => return Err(visit.locked(lock.clone())),
+    };
+    let credential = credential(app, access, visit, headers);
+    Ok(decide(access.door(), right, credential, visit.visitor())?)
+}
+
+/// Reads the one `Authorization` header and says what its token is worth.
+fn credential(app: &App, access: &Access, visit: &Visit, headers: &HeaderMap) -> Credential {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let Some(line) = lines.next() else {
+        return Credential::Missing;
+    };
+    let token = line.to_str().ok().and_then(bearer);
+    let (Some(token), None) = (token, lines.next()) else {
+        return Credential::Malformed;
+    };
+    let hash = Digest::of(token.as_bytes());
+    let Some(secret) = access.signing_secret() else {
+        return Credential::Invalid;
+    };
+    let Ok(claims) = app.tokens.verify(token, &hash, secret) else {
+        return Credential::Invalid;
+    };
+    let now = app.clock.now();
+    let address = visit.client.address;
+    let outcome = access.credential(&hash, &claims, address, now);
+    let outcome = outcome.and_then(|credential| match credential {
+        Credential::Session(session) if app.is_idle(&session.id, access, &visit.live, now) => {
+            Err(SessionRefusal::Idle.into())
+        }
+        counted => Ok(counted),
+    });
+    match outcome {
+        Ok(credential) => {
+            if !headers.contains_key(BACKGROUND) {
+                note_use(app, access, visit, &credential, hash);
+            }
+            credential
+        }
+        Err(refusal) => {
+            tell_refusal(app, visit, &hash, refusal);
+            Credential::Invalid
+        }
+    }
+}
+
+/// Returns the token of `Bearer <token>`: the scheme in any case, exactly two parts.
+fn bearer(line: &str) -> Option<&str> {
+    let (scheme, token) = line.split_once(' ')?;
+    let is_token = !token.is_empty() && !token.contains([' ', '\t']);
+    (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
+}
+
+fn note_use(app: &App, access: &Access, visit: &Visit, credential: &Credential, hash: Digest) {
+    let what = match credential {
+        Credential::Session(session) => Used::Session(session.id.clone()),
+        Credential::Token(token) => {
+            let listed = access.api_tokens().find(&hash);
+            let is_first = listed.is_some_and(|listed| listed.last_used_at.is_none())
+                && app.store.last_use(&Used::Token(hash)).is_none();
+            if is_first {
+                let event = Event::TokenFirstUsed {
+                    token: token.id.clone(),
+                };
+                app.audit.write(&event, &visit.actor(Some(&token.name)));
+            }
+            Used::Token(hash)
+        }
+        Credential::Missing | Credential::Malformed | Credential::Invalid => return,
+    };
+    app.store.note_use(Use {
+        what,
+        at: app.clock.now(),
+        from: visit.client.address,
+    });
+}
+
+/// Writes down that a token of ours was refused: once in ten minutes for each, since a sensor with
+/// a revoked token asks every few seconds.
+fn tell_refusal(app: &App, visit: &Visit, hash: &Digest, refusal: CredentialRefusal) {
+    if app.tokens.is_told(hash, app.clock.now()) {
+        return;
+    }
+    let event = Event::TokenRefused {
+        token: hash.short(),
+        reason: refusal.name().to_owned(),
+    };
+    app.audit.write(&event, &visit.actor(None));
+}
+
+/// Who was let in, left behind by the guard.
+#[derive(Clone, Debug)]
+struct Admitted(Caller);
+
+impl<S: Sync> FromRequestParts<S> for AdmittedCaller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        match parts.extensions.get::<Admitted>() {
+            Some(Admitted(caller)) => Ok(Self(caller.clone())),
+            None => Err(anyhow::anyhow!("a handler stands before its guard").into()),
+        }
+    }
+}
+
+/// Who was let in.
+#[derive(Clone, Debug)]
+pub(super) struct AdmittedCaller(pub(super) Caller);
+
+impl AdmittedCaller {
+    /// Returns the session, if it is a person who signed in.
+    pub(super) fn session(&self) -> Option<&SessionIdentity> {
+        match &self.0 {
+            Caller::Session(session) => Some(session),
+            Caller::Anyone | Caller::OpenMode | Caller::Token(_) => None,
+        }
+    }
+
+    /// Returns the token, if it is a program.
+    pub(super) fn token(&self) -> Option<&TokenIdentity> {
+        match &self.0 {
+            Caller::Token(token) => Some(token),
+            Caller::Anyone | Caller::OpenMode | Caller::Session(_) => None,
+        }
+    }
+
+    /// Returns whether anything but openness let the caller in.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.session().is_some() || self.token().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_has_one_form() {
+        for (line, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("BEARER abc", Some("abc")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Bearer  abc", None),
+            ("Bearer a b", None),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(line), token, "{line:?}");
+        }
+    }
+}

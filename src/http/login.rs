@@ -1,0 +1,228 @@
+//! Signing in, and picking a session up again after a reload.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::cookies::Cookie;
+use super::error::{Error, Stage};
+use super::extract::Json;
+use super::proof::{Claimed, ProofRefusal, Proven, prove, refused_late, to_the_end};
+use super::sessions::hand_over;
+use super::visit::{Presenter, Visit};
+use crate::access::audit::{Event, Method, Purpose};
+use crate::access::digest::Digest;
+use crate::access::passwords::Password;
+use crate::access::sessions::Factor;
+use crate::access::sign_in::{Arrival, SecondFactor, SignInError, SignedIn};
+use crate::access::{Access, Use, Used};
+use crate::app::App;
+use crate::store::{Kept, StoreError};
+
+/// What signs in.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct LoginBody {
+    /// The user name.
+    username: String,
+    /// The password.
+    password: String,
+    /// Six digits of the authenticator app, or a backup code; only asked for with two-factor on.
+    totp_token: Option<String>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionAnswer {
+    success: bool,
+    /// The session token, for `Authorization: Bearer`.
+    token: String,
+    message: &'static str,
+    /// How many backup codes are left, where one was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup_codes_left: Option<usize>,
+    /// True where the session lives in memory only, since the state could not be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_in_memory: Option<bool>,
+}
+
+impl SessionAnswer {
+    /// Answers with a token.
+    pub(super) fn new(token: &str, message: &'static str) -> Self {
+        Self {
+            success: true,
+            token: token.to_owned(),
+            message,
+            backup_codes_left: None,
+            kept_in_memory: None,
+        }
+    }
+}
+
+/// The password was right, and a code is asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CodeNeeded {
+    success: bool,
+    requires_totp: bool,
+    code: &'static str,
+    message: &'static str,
+}
+
+/// Opens a session for a right password and, where it is on, the second factor.
+pub(super) async fn login(
+    State(app): State<Arc<App>>,
+    presenter: Presenter,
+    Json(body): Json<LoginBody>,
+) -> Result<Response, Error> {
+    to_the_end(async move {
+        let claimed = Claimed {
+            username: Some(body.username),
+            password: Password::new(body.password),
+            code: body.totp_token.filter(|code| !code.is_empty()),
+            purpose: Purpose::SignIn,
+        };
+        let outcome = match prove(&app, &presenter, claimed).await {
+            Ok(proven) => sign_in(&app, &presenter, proven).await?,
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(response) => Ok(response),
+            Err(refusal) => at_sign_in(refusal),
+        }
+    })
+    .await
+}
+
+/// Says a refusal to somebody who signs in. A code that is merely missing is no failure.
+fn at_sign_in(refusal: ProofRefusal) -> Result<Response, Error> {
+    Err(match refusal {
+        ProofRefusal::CodeRequired => {
+            let answer = CodeNeeded {
+                success: false,
+                requires_totp: true,
+                code: "totp_required",
+                message: "Enter a code from the authenticator app or a backup code.",
+            };
+            return Ok(axum::Json(answer).into_response());
+        }
+        ProofRefusal::WrongPassword | ProofRefusal::NotProtected => Error::InvalidCredentials,
+        ProofRefusal::WrongCode(skew) => Error::WrongCode { skew },
+        ProofRefusal::CodeAlreadyUsed(retry_after) => Error::CodeAlreadyUsed {
+            stage: Stage::SignIn,
+            retry_after,
+        },
+        ProofRefusal::TooMany(refusal, address) => Error::TooManyAttempts { refusal, address },
+        ProofRefusal::Busy => Error::Busy,
+        ProofRefusal::Locked(error) => error,
+    })
+}
+
+/// Opens the session. A full disk does not keep the owner out, unless a backup code would then
+/// count twice.
+async fn sign_in(
+    app: &Arc<App>,
+    presenter: &Presenter,
+    proven: Proven,
+) -> Result<Result<Response, ProofRefusal>, Error> {
+    let now = app.clock.now();
+    let Proven { proof, device } = proven;
+    let user = proof.username.clone();
+    let must_be_durable = matches!(proof.second, Some(SecondFactor::BackupCode(_)));
+    let arrival = Arrival {
+        origin: presenter.origin(),
+        device,
+    };
+    let change = move |access: &mut Access| access.sign_in(&proof, arrival.clone(), now);
+    let signed_in = if must_be_durable {
+        let signed_in = app.store.update(change).await;
+        signed_in.map(|outcome| outcome.map(|signed_in| (signed_in, Kept::OnDisk)))
+    } else {
+        app.store.update_or_keep(change).await
+    };
+    let signed_in = signed_in.map_err(|error| match error {
+        StoreError::Locked(lock) => presenter.visit.locked(lock),
+        other => Error::from(other),
+    })?;
+    match signed_in {
+        Ok((signed_in, kept)) => Ok(Ok(answer(app, presenter, &user, (signed_in, kept)))),
+        Err(SignInError::Proof(refusal)) => Ok(Err(refused_late(refusal, now))),
+        Err(SignInError::Session(error)) => Err(Error::Internal(error.into())),
+    }
+}
+
+fn answer(
+    app: &App,
+    presenter: &Presenter,
+    user: &str,
+    (signed_in, kept): (SignedIn, Kept),
+) -> Response {
+    let actor = presenter.visit.actor(Some(user));
+    let event = Event::SignedIn {
+        method: strongest(&signed_in.factors),
+        session: signed_in.secrets.id.clone(),
+    };
+    app.audit.write(&event, &actor);
+    if let Some(left) = signed_in.backup_codes_left {
+        app.audit.write(&Event::BackupCodeUsed { left }, &actor);
+    }
+    let mut answer = SessionAnswer::new(&signed_in.secrets.token, "Signed in.");
+    answer.backup_codes_left = signed_in.backup_codes_left;
+    if kept == Kept::InMemory {
+        answer.kept_in_memory = Some(true);
+        answer.message = "Signed in. The state could not be written, so this session ends when the server stops.";
+    }
+    let mut headers = HeaderMap::new();
+    let device = signed_in.device.as_deref().map(String::as_str);
+    hand_over(&mut headers, presenter, &signed_in.secrets, device);
+    (headers, axum::Json(answer)).into_response()
+}
+
+fn strongest(factors: &[Factor]) -> Method {
+    if factors.contains(&Factor::Recovery) {
+        Method::BackupCode
+    } else if factors.contains(&Factor::Otp) {
+        Method::Code
+    } else {
+        Method::Password
+    }
+}
+
+/// Gives the token of the session that the resume cookie belongs to.
+pub(super) async fn resume(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    headers: HeaderMap,
+) -> Result<axum::Json<SessionAnswer>, Error> {
+    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let now = app.clock.now();
+    let mut hashes = Cookie::Resume.digests(&headers, visit.client.https).take(8);
+    let session = hashes.find_map(|hash| access.sessions().find_by_resume(&hash));
+    let session = session.filter(|session| now < session.expires_at);
+    let session = session.filter(|session| !app.is_idle(&session.id, &access, &visit.live, now));
+    let (Some(session), Some(account), Some(secret)) =
+        (session, access.account(), access.signing_secret())
+    else {
+        return Err(Error::NoSession);
+    };
+    let token = session
+        .token(account.username, secret)
+        .map_err(|error| Error::Internal(error.into()))?;
+    // Another secret or name gives another token, which is not this session's.
+    if Digest::of(token.as_bytes()) != session.token_hash {
+        return Err(Error::NoSession);
+    }
+    app.store.note_use(Use {
+        what: Used::Session(session.id.clone()),
+        at: now,
+        from: visit.client.address,
+    });
+    let event = Event::SessionResumed {
+        session: session.id.clone(),
+    };
+    app.audit
+        .write(&event, &visit.actor(Some(account.username)));
+    Ok(axum::Json(SessionAnswer::new(&token, "Session resumed.")))
+}

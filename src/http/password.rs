@@ -1,0 +1,124 @@
+//! Changing the password, and turning protection off: both confirmed with what signs in.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::cookies::Cookie;
+use super::error::Error;
+use super::extract::Json;
+use super::login::SessionAnswer;
+use super::proof::{Claimed, prove, refused_late, to_the_end};
+use super::sessions::{hand_over, user};
+use super::setup::{Done, check_policy};
+use super::visit::Presenter;
+use crate::access::audit::{Event, Purpose};
+use crate::access::passwords::Password;
+use crate::access::sign_in::SignInError;
+use crate::app::App;
+
+/// What changes the password.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ChangeBody {
+    /// The current password; `current_password` is taken too.
+    #[serde(alias = "current_password")]
+    old_password: String,
+    /// The new one.
+    new_password: String,
+    /// A code, if two-factor is on; `totp_token` is taken too.
+    #[serde(alias = "totp_token")]
+    totp_code: Option<String>,
+}
+
+/// What confirms turning protection off.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ConfirmBody {
+    /// The current password.
+    password: String,
+    /// A code, if two-factor is on; `totp_token` is taken too.
+    #[serde(alias = "totp_token")]
+    totp_code: Option<String>,
+}
+
+/// Changes the password; every session ends, and the caller receives a fresh one.
+pub(super) async fn change(
+    State(app): State<Arc<App>>,
+    presenter: Presenter,
+    Json(body): Json<ChangeBody>,
+) -> Result<Response, Error> {
+    to_the_end(async move {
+        let user = user(&app).ok_or(Error::NotProtected)?;
+        let new = Password::new(body.new_password);
+        check_policy(&app, &user, &new).map_err(|rules| Error::WeakPassword {
+            field: "new_password",
+            rules,
+        })?;
+        let claimed = Claimed {
+            username: None,
+            password: Password::new(body.old_password),
+            code: body.totp_code.filter(|code| !code.is_empty()),
+            purpose: Purpose::ChangePassword,
+        };
+        let proven = prove(&app, &presenter, claimed).await;
+        let proven = proven.map_err(|refusal| refusal.at_confirmation("old_password"))?;
+        let priority = presenter.priority(proven.device);
+        let hash = app.derivations.hash(priority, new).await;
+        let hash = hash.map_err(|_busy| Error::Busy)?;
+        let hash = hash.map_err(|error| Error::Internal(error.into()))?;
+        let (now, origin, proof) = (app.clock.now(), presenter.origin(), proven.proof);
+        let changed = app
+            .store
+            .update(move |access| access.change_password(&proof, hash.clone(), origin.clone(), now))
+            .await?;
+        let (secrets, ended) = changed.map_err(|error| match error {
+            SignInError::Proof(refusal) => {
+                refused_late(refusal, now).at_confirmation("old_password")
+            }
+            SignInError::Session(error) => Error::Internal(error.into()),
+        })?;
+        let event = Event::PasswordChanged { ended: ended.len() };
+        app.audit.write(&event, &presenter.visit.actor(Some(&user)));
+        let mut headers = HeaderMap::new();
+        hand_over(&mut headers, &presenter, &secrets, None);
+        let answer = SessionAnswer::new(&secrets.token, "The password is changed.");
+        Ok((headers, axum::Json(answer)).into_response())
+    })
+    .await
+}
+
+/// Turns protection off: back to "not configured". API tokens go on.
+pub(super) async fn disable(
+    State(app): State<Arc<App>>,
+    presenter: Presenter,
+    Json(body): Json<ConfirmBody>,
+) -> Result<Response, Error> {
+    to_the_end(async move {
+        let claimed = Claimed {
+            username: None,
+            password: Password::new(body.password),
+            code: body.totp_code.filter(|code| !code.is_empty()),
+            purpose: Purpose::TurnOff,
+        };
+        let proven = prove(&app, &presenter, claimed).await;
+        let proven = proven.map_err(|refusal| refusal.at_confirmation("password"))?;
+        let (now, user, proof) = (app.clock.now(), proven.proof.username.clone(), proven.proof);
+        let off = app
+            .store
+            .update(move |access| access.turn_off(&proof, now))
+            .await?;
+        off.map_err(|refusal| refused_late(refusal, now).at_confirmation("password"))?;
+        app.audit
+            .write(&Event::TurnedOff, &presenter.visit.actor(Some(&user)));
+        let mut headers = HeaderMap::new();
+        let https = presenter.visit.client.https;
+        Cookie::Resume.expire(&mut headers, &presenter.base, https);
+        Cookie::Device.expire(&mut headers, &presenter.base, https);
+        let done = Done::saying("Protection is off, and set-up comes first again.");
+        Ok((headers, done).into_response())
+    })
+    .await
+}

@@ -1,0 +1,277 @@
+//! The table of routes: every path, what it asks of its caller, and who answers.
+//!
+//! [`router`] folds the table and puts the guard on each row, so no route can go without one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::ToSchema;
+
+use super::assets::Assets;
+use super::error::Error;
+use super::guard::{Guard, admit, guard};
+use super::openapi::{Shape, Shapes};
+use super::visit::{Visit, first};
+use super::{login, openapi, password, profile, sessions, setup, status, system};
+use crate::access::rights::Right;
+use crate::app::App;
+
+/// One row of the table.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{names}` for what varies.
+    pub path: &'static str,
+    /// What it asks of its caller.
+    pub right: Right,
+    /// One sentence for the API's document.
+    pub summary: &'static str,
+    /// What it takes and gives.
+    pub(super) shapes: Shapes,
+    handler: MethodRouter<Arc<App>>,
+}
+
+impl Route {
+    fn new<H, T>(method: Method, path: &'static str, right: Right, handler: H) -> Self
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        Self {
+            method,
+            path,
+            right,
+            summary: "",
+            shapes: Shapes::default(),
+            handler: on(filter, handler),
+        }
+    }
+
+    fn does(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    fn takes<T: ToSchema>(mut self) -> Self {
+        self.shapes.takes = Some(Shape::json::<T>());
+        self
+    }
+
+    fn takes_image(mut self) -> Self {
+        self.shapes.takes = Some(Shape::Image);
+        self
+    }
+
+    fn gives<T: ToSchema>(mut self) -> Self {
+        self.shapes.gives = Some(Shape::json::<T>());
+        self
+    }
+
+    fn gives_image(mut self) -> Self {
+        self.shapes.gives = Some(Shape::Image);
+        self
+    }
+}
+
+fn get<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, right: Right, handler: H) -> Route {
+    Route::new(Method::GET, path, right, handler)
+}
+
+fn post<H: Handler<T, Arc<App>>, T: 'static>(
+    path: &'static str,
+    right: Right,
+    handler: H,
+) -> Route {
+    Route::new(Method::POST, path, right, handler)
+}
+
+fn put<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, right: Right, handler: H) -> Route {
+    Route::new(Method::PUT, path, right, handler)
+}
+
+fn delete<H: Handler<T, Arc<App>>, T: 'static>(
+    path: &'static str,
+    right: Right,
+    handler: H,
+) -> Route {
+    Route::new(Method::DELETE, path, right, handler)
+}
+
+/// Returns the table.
+pub fn routes() -> Vec<Route> {
+    let mut table = door_routes();
+    table.extend(account_routes());
+    table.extend(host_routes());
+    table
+}
+
+fn door_routes() -> Vec<Route> {
+    use Right::{Public, Setup};
+
+    vec![
+        get("/api/auth/status", Public, status::show)
+            .does("Says how far this host is, and what the caller is.")
+            .gives::<status::StatusAnswer>(),
+        post("/api/auth/setup", Setup, setup::set_up)
+            .does("Sets the first password and signs its person in.")
+            .takes::<setup::SetupBody>()
+            .gives::<login::SessionAnswer>(),
+        post("/api/auth/skip", Setup, setup::decline)
+            .does("Goes without a password.")
+            .takes::<setup::ClaimBody>()
+            .gives::<setup::DeclinedAnswer>(),
+        post("/api/auth/decline", Setup, setup::decline)
+            .does("Goes without a password; another name of skip.")
+            .takes::<setup::ClaimBody>()
+            .gives::<setup::DeclinedAnswer>(),
+        post("/api/auth/enable", Setup, setup::enable)
+            .does("Takes \"continue without protection\" back, so that set-up comes first again.")
+            .takes::<setup::ClaimBody>()
+            .gives::<setup::Done>(),
+        post("/api/auth/login", Public, login::login)
+            .does("Opens a session for a right password and, where it is on, the second factor.")
+            .takes::<login::LoginBody>()
+            .gives::<login::SessionAnswer>(),
+        post("/api/auth/session/resume", Public, login::resume)
+            .does("Gives the token of the session that the resume cookie belongs to.")
+            .gives::<login::SessionAnswer>(),
+    ]
+}
+
+fn account_routes() -> Vec<Route> {
+    use Right::{Admin, Session};
+
+    vec![
+        post("/api/auth/logout", Session, sessions::logout)
+            .does("Ends the session that asks.")
+            .gives::<setup::Done>(),
+        get("/api/auth/sessions", Session, sessions::list)
+            .does("Lists the live sessions.")
+            .gives::<sessions::SessionsAnswer>(),
+        delete("/api/auth/sessions", Session, sessions::end_others)
+            .does("Ends all sessions but the one that asks.")
+            .gives::<sessions::EndedAnswer>(),
+        delete("/api/auth/sessions/{id}", Session, sessions::end)
+            .does("Ends one session.")
+            .gives::<setup::Done>(),
+        get("/api/auth/profile", Admin, profile::show)
+            .does("Returns the profile.")
+            .gives::<profile::ProfileAnswer>(),
+        put("/api/auth/profile", Admin, profile::change)
+            .does("Changes the shown name.")
+            .takes::<profile::ProfileBody>()
+            .gives::<profile::ProfileAnswer>(),
+        get("/api/auth/profile/avatar", Admin, profile::avatar)
+            .does("Returns the picture.")
+            .gives_image(),
+        post("/api/auth/profile/avatar", Admin, profile::put_avatar)
+            .does("Replaces the picture, sent as the body or as the multipart field `file`.")
+            .takes_image()
+            .gives::<profile::ProfileAnswer>(),
+        delete("/api/auth/profile/avatar", Admin, profile::remove_avatar)
+            .does("Removes the picture.")
+            .gives::<profile::ProfileAnswer>(),
+        post("/api/auth/change-password", Session, password::change)
+            .does("Changes the password; every other session ends.")
+            .takes::<password::ChangeBody>()
+            .gives::<login::SessionAnswer>(),
+        post("/api/auth/disable", Session, password::disable)
+            .does("Turns protection off.")
+            .takes::<password::ConfirmBody>()
+            .gives::<setup::Done>(),
+    ]
+}
+
+fn host_routes() -> Vec<Route> {
+    use crate::host::system::{History, SystemInfo, SystemSnapshot};
+    use Right::{Metrics, Public, Read};
+
+    vec![
+        get("/api/system-info", Public, system::info)
+            .does("Says that the host is up, and how it is.")
+            .gives::<SystemInfo>(),
+        get("/api/system", Read, system::snapshot)
+            .does("Returns everything that is measured now.")
+            .gives::<SystemSnapshot>(),
+        get("/api/system/history", Read, system::history)
+            .does("Returns the last hour, a point a minute.")
+            .gives::<History>(),
+        get("/api/openapi.json", Metrics, openapi::show).does("Returns this document."),
+    ]
+}
+
+/// Builds the server from the table and the page's files.
+pub fn router(app: &Arc<App>, assets: Assets) -> Router {
+    let mut router = Router::new();
+    let mut methods: BTreeMap<&'static str, Vec<Method>> = BTreeMap::new();
+    for route in routes() {
+        let allowed = methods.entry(route.path).or_default();
+        if route.method == Method::GET {
+            allowed.push(Method::HEAD);
+        }
+        allowed.push(route.method.clone());
+        let guarded = Guard {
+            app: Arc::clone(app),
+            right: route.right,
+        };
+        let handler = route
+            .handler
+            .route_layer(from_fn_with_state(guarded, guard));
+        router = router.route(route.path, handler);
+    }
+    for (path, methods) in methods {
+        router = router.route(path, no_such_method(&methods));
+    }
+    router
+        .fallback(move |State(app): State<Arc<App>>, request: Request| {
+            let answer = elsewhere(&app, &assets, &request);
+            async { answer }
+        })
+        .layer(CatchPanicLayer::custom(|_panic| {
+            Error::from(anyhow::anyhow!("a handler panicked")).into_response()
+        }))
+        .layer(from_fn_with_state(Arc::clone(app), first))
+        .with_state(Arc::clone(app))
+}
+
+/// Answers the methods that a path does not take: to whoever may know, which ones it does.
+fn no_such_method(methods: &[Method]) -> MethodRouter<Arc<App>> {
+    let mut names = Vec::from_iter(methods.iter().map(Method::as_str));
+    names.sort_unstable();
+    let allowed: &'static str = Box::leak(names.join(", ").into_boxed_str());
+    let answer = move |State(app): State<Arc<App>>, request: Request| {
+        let answer = only_with_credential(&app, &request, Error::MethodNotAllowed(allowed));
+        async { answer }
+    };
+    MethodRouter::new().fallback(answer)
+}
+
+/// Answers what is not in the table: the page, or nothing.
+fn elsewhere(app: &App, assets: &Assets, request: &Request) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/api/") || path == "/api" || path.starts_with("/ws/") {
+        return only_with_credential(app, request, Error::NotFound);
+    }
+    assets.answer(request)
+}
+
+/// Tells what is not there to callers with any credential, and strangers nothing.
+fn only_with_credential(app: &App, request: &Request, error: Error) -> Response {
+    let Some(visit) = request.extensions().get::<Visit>() else {
+        return Error::from(anyhow::anyhow!("a request came around its first layer"))
+            .into_response();
+    };
+    match admit(app, Right::Metrics, visit, request.headers()) {
+        Ok(_any_caller) => error.into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}

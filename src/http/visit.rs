@@ -1,0 +1,281 @@
+//! What every request passes first: who asks, whether a page of another site sends it, and the
+//! headers that every answer carries.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{self, HeaderName};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::cookies::{Base, Cookie};
+use super::error::{Details, Error};
+use crate::access::Access;
+use crate::access::address::{Client, Transport, client};
+use crate::access::attempts::Source;
+use crate::access::audit::Actor;
+use crate::access::digest::Digest;
+use crate::access::hosts::{host_allowed, origin_allowed};
+use crate::access::rights::Visitor;
+use crate::access::sessions::Origin;
+use crate::app::{App, Live};
+use crate::derivations::Priority;
+use crate::store::Lock;
+
+/// Whom a connection comes from, put there by the server that accepted it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The other end's address.
+    pub address: IpAddr,
+    /// Whether our own socket encrypts.
+    pub transport: Transport,
+}
+
+/// Who asks, decided once for each request.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    /// The client.
+    pub(super) client: Client,
+    /// Whether the request names this host by one of its own names.
+    pub(super) host_allowed: bool,
+    /// What the owner had decided when the request came.
+    pub(super) live: Arc<Live>,
+}
+
+impl Visit {
+    /// Returns what open mode asks of a visitor.
+    pub(super) fn visitor(&self) -> Visitor {
+        if !self.client.is_private() && !self.live.settings.open_mode_public {
+            Visitor::Outside
+        } else if self.host_allowed {
+            Visitor::Welcome
+        } else {
+            Visitor::StrangeHost
+        }
+    }
+
+    /// Returns who did something, for the audit log.
+    pub(super) fn actor(&self, user: Option<&str>) -> Actor {
+        Actor {
+            address: Some(self.client.address),
+            user: user.map(str::to_owned),
+        }
+    }
+
+    /// Tells private addresses what is wrong with a locked state, and others only that it is.
+    pub(super) fn locked(&self, lock: Lock) -> Error {
+        let details = if self.client.is_private() {
+            Details::Shown
+        } else {
+            Details::Withheld
+        };
+        Error::Locked(lock, details)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        let visit = parts.extensions.get::<Self>().cloned();
+        visit.ok_or_else(|| anyhow::anyhow!("a request came around its first layer").into())
+    }
+}
+
+/// Who presents a credential, from what browser and device.
+#[derive(Clone, Debug)]
+pub(super) struct Presenter {
+    /// The request.
+    pub(super) visit: Visit,
+    /// What the browser calls itself.
+    pub(super) user_agent: String,
+    /// The digests of its device cookies.
+    devices: Vec<Digest>,
+    /// Under what path it sees the page.
+    pub(super) base: Base,
+}
+
+impl Presenter {
+    /// Returns the device, if it is one that has signed in before.
+    pub(super) fn known_device(&self, access: &Access, now: jiff::Timestamp) -> Option<Digest> {
+        let mut devices = self.devices.iter();
+        devices.find(|hash| access.knows_device(hash, now)).copied()
+    }
+
+    /// Returns what failures are counted by.
+    pub(super) fn source(&self, device: Option<Digest>) -> Source {
+        match device {
+            Some(device) => Source::Device(*device.as_bytes()),
+            None => Source::from(&self.visit.client),
+        }
+    }
+
+    /// Returns the queue for derivations.
+    pub(super) fn priority(&self, device: Option<Digest>) -> Priority {
+        if device.is_some() || self.visit.client.is_loopback_privileged() {
+            Priority::Known
+        } else {
+            Priority::Stranger
+        }
+    }
+
+    /// Returns where a session starts.
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            address: self.visit.client.address,
+            user_agent: self.user_agent.clone(),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Presenter {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let visit = Visit::from_request_parts(parts, state).await?;
+        let agent = parts.headers.get(header::USER_AGENT);
+        let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+        let https = visit.client.https;
+        Ok(Self {
+            user_agent: agent.unwrap_or_default(),
+            devices: Cookie::Device
+                .digests(&parts.headers, https)
+                .take(4)
+                .collect(),
+            base: Base::of(&parts.headers),
+            visit,
+        })
+    }
+}
+
+/// The first layer: decides who asks, turns foreign pages away, and finishes every answer.
+pub(super) async fn first(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let live = app.live();
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        let error = anyhow::anyhow!("a connection came without its peer");
+        return Error::from(error).into_response();
+    };
+    let authority = request.uri().authority().map(ToString::to_string);
+    let authority = authority.as_deref();
+    let headers = request.headers();
+    let proxies = &live.settings.proxies;
+    let client = client(
+        peer.address,
+        peer.transport,
+        headers,
+        proxies,
+        &live.on_link,
+    );
+    let host_allowed = host_allowed(headers, authority, &client, &live.host_names);
+    let is_foreign = changes_something(request.method())
+        && !origin_allowed(headers, authority, &live.settings.cors_origins);
+    let request_id = app.next_request_id();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let is_api = path.starts_with("/api/");
+    let cors = cors_answer(headers, &live);
+    request.extensions_mut().insert(Visit {
+        client,
+        host_allowed,
+        live,
+    });
+
+    let mut response = if is_foreign {
+        Error::ForeignOrigin.into_response()
+    } else {
+        next.run(request).await
+    };
+
+    let status = response.status();
+    finish(status, response.headers_mut(), is_api, &request_id);
+    response.headers_mut().extend(cors);
+    let status = status.as_u16();
+    let milliseconds = started.elapsed().as_millis();
+    tracing::debug!(%method, path, status, client.ip = %client.address, request_id, milliseconds, "answered");
+    response
+}
+
+fn changes_something(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Adds what every answer carries.
+fn finish(status: StatusCode, headers: &mut HeaderMap, is_api: bool, request_id: &str) {
+    const EVERYWHERE: [(HeaderName, &str); 6] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ];
+    for (name, value) in EVERYWHERE {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        // The router says what a path would take even to those who are turned away.
+        headers.remove(header::ALLOW);
+    }
+    if is_api && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        let nothing = "default-src 'none'; frame-ancestors 'none'; sandbox";
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(nothing),
+        );
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+/// Returns the headers that let a page of an allowed other origin read an answer.
+fn cors_answer(headers: &HeaderMap, live: &Live) -> HeaderMap {
+    let mut answer = HeaderMap::new();
+    if live.settings.cors_origins.is_empty() {
+        return answer;
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return answer;
+    };
+    answer.insert(header::VARY, HeaderValue::from_static("Origin"));
+    let parsed = origin.to_str().ok();
+    let parsed = parsed.and_then(|text| crate::access::hosts::Origin::parse(text).ok());
+    if !parsed.is_some_and(|origin| live.settings.cors_origins.contains(&origin)) {
+        return answer;
+    }
+    answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    answer.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type"),
+    );
+    answer.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, PUT, DELETE"),
+    );
+    answer.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    );
+    answer
+}

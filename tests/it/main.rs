@@ -1,0 +1,25 @@
+//! The one integration binary: endpoints in process, and the real binary on a port of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helper functions of tests are tests"
+)]
+
+mod binary;
+mod bodies;
+mod cli;
+mod crash;
+mod harness;
+mod hostile;
+mod login;
+mod password;
+mod profile;
+mod python;
+mod routes;
+mod sessions;
+mod setup;
+mod state;
+mod status;
+mod tidy;
+mod tokens;
+mod wire;
