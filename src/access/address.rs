@@ -890,6 +890,33 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_hop_lends_nothing_to_what_is_behind_it() {
+        let policy = ProxyPolicy {
+            trusted: private_networks(),
+            header: ClientAddressHeader::XForwardedFor,
+        };
+        let ask = |chain| {
+            let lines = headers(&[("x-forwarded-for", chain)]);
+            client(ip(LOOPBACK), Transport::Plain, &lines, &policy, &[])
+        };
+        let table = [
+            ("unknown, 10.0.0.5", "10.0.0.5", Network::Internet),
+            ("unknown, 127.0.0.1", "127.0.0.1", Network::Internet),
+            ("192.0.2.7, 10.0.0.5", "192.0.2.7", Network::Internet),
+            ("10.0.0.6, 10.0.0.5", "10.0.0.6", Network::Lan),
+        ];
+        for (chain, address, network) in table {
+            let client = ask(chain);
+            assert_eq!(
+                (client.address, client.network),
+                (ip(address), network),
+                "{chain}"
+            );
+            assert_eq!(client.limited_by, LimitedBy::Address(ip(address)));
+        }
+    }
+
+    #[test]
     fn lines_of_one_header_are_one_chain() {
         let header = ClientAddressHeader::XForwardedFor;
         let lines = [
@@ -1019,7 +1046,8 @@ mod tests {
         for=10.0.0.1;for=10.0.0.2|for=10.0.0.1;for=10.0.0.1|for =10.0.0.1|\
         for= 10.0.0.1|for=10.0.0.1;garbage|for=10.0.0.1 10.0.0.2|for=\"10.0.0.1|\
         for=10.0.0.1\"|for=\"10.0.0.1\"x|for=\"10.0.0.1\\\"|for='10.0.0.1'|=10.0.0.1|\
-        10.0.0.1|fo r=10.0.0.1|for=\"\"";
+        10.0.0.1|fo r=10.0.0.1|for=\"\"|\
+        f@r=1;for=10.0.0.1|for=\"10.0.0.1\"by=x|for=10.0.0.1 by=x";
 
     #[test]
     fn forwarded_without_an_address_counts_as_the_hop_right_of_it() {

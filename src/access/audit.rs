@@ -437,7 +437,7 @@ mod tests {
 
             prop_assert_eq!(line.matches('\n').count(), 1);
             prop_assert_eq!(line.matches("rhost=").count(), 1);
-            prop_assert_eq!(line.split(' ').count(), 11);
+            prop_assert_eq!(line.split(' ').count(), 10);
             prop_assert!(line.len() < 1000);
         }
     }

@@ -320,8 +320,8 @@ fn outermost(text: &str) -> Result<Vec<(String, &RawValue)>, DamagedState> {
 /// Returns the line of `text` on which its part `part` begins.
 fn line_of(text: &str, part: &str) -> usize {
     let offset = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    let before = text.get(..offset).unwrap_or_default();
+    1 + before.matches('\n').count()
 }
 
 fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, usize> {

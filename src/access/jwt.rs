@@ -183,7 +183,7 @@ pub fn verify(token: &str, secret: &SigningSecret) -> Result<Claims, ForeignToke
     let data = jsonwebtoken::decode::<Claims>(token, &key, &validation())
         .map_err(|_refused| ForeignToken)?;
     // RFC 7515 §4.1.11: what a header calls critical must be understood; we know of nothing.
-    if data.header.kid.is_some() || data.header.extras.inner().contains_key("crit") {
+    if data.header.kid.is_some() || data.header.crit.is_some() {
         return Err(ForeignToken);
     }
     Ok(data.claims)

@@ -159,7 +159,7 @@ impl Session {
     pub fn start(
         username: &str,
         factors: Vec<Factor>,
-        origin: Origin,
+        origin: &Origin,
         secret: &SigningSecret,
         now: Timestamp,
     ) -> Result<(Self, SessionSecrets), StartSessionError> {
@@ -176,7 +176,7 @@ impl Session {
             last_seen_at: now,
             first_address: origin.address,
             last_address: origin.address,
-            user_agent: shorten(origin.user_agent),
+            user_agent: shorten(&origin.user_agent),
             factors,
             second_factor_at: second.then_some(now),
             other: serde_json::Map::new(),
@@ -206,7 +206,7 @@ impl Session {
     }
 }
 
-fn shorten(user_agent: String) -> String {
+fn shorten(user_agent: &str) -> String {
     let printable = user_agent.chars().filter(|c| !c.is_control());
     printable.take(MAX_USER_AGENT).collect()
 }
@@ -391,7 +391,7 @@ mod tests {
             address: "192.0.2.9".parse().unwrap(),
             user_agent: "curl/8\n".to_owned(),
         };
-        Session::start("owner", vec![Factor::Pwd], origin, &secret(), at(now)).unwrap()
+        Session::start("owner", vec![Factor::Pwd], &origin, &secret(), at(now)).unwrap()
     }
 
     fn identify(

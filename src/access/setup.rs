@@ -49,7 +49,7 @@ impl Access {
         &mut self,
         username: UserName,
         hash: PasswordHash,
-        arrival: Arrival,
+        arrival: &Arrival,
         now: Timestamp,
     ) -> Result<SignedIn, SetUpError> {
         self.refuse_if_protected()?;
@@ -231,7 +231,7 @@ mod tests {
 
     fn set_up(access: &mut Access) -> Result<SignedIn, SetUpError> {
         let name = UserName::parse("owner").unwrap();
-        access.set_up(name, hash(), arrival(), Timestamp::UNIX_EPOCH)
+        access.set_up(name, hash(), &arrival(), Timestamp::UNIX_EPOCH)
     }
 
     #[test]

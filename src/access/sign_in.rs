@@ -114,7 +114,7 @@ impl Access {
     pub fn sign_in(
         &mut self,
         proof: &Proof,
-        arrival: Arrival,
+        arrival: &Arrival,
         now: Timestamp,
     ) -> Result<SignedIn, SignInError> {
         let factors = self.accept(proof, now)?;
@@ -128,11 +128,11 @@ impl Access {
     pub(super) fn welcome(
         &mut self,
         factors: Vec<Factor>,
-        arrival: Arrival,
+        arrival: &Arrival,
         now: Timestamp,
     ) -> Result<SignedIn, OpenSessionError> {
-        let device = self.meet_device(&arrival, now)?;
-        let secrets = self.open_session(factors.clone(), arrival.origin, now)?;
+        let device = self.meet_device(arrival, now)?;
+        let secrets = self.open_session(factors.clone(), &arrival.origin, now)?;
         Ok(SignedIn {
             secrets,
             device,
@@ -146,7 +146,7 @@ impl Access {
         &mut self,
         proof: &Proof,
         new: PasswordHash,
-        origin: Origin,
+        origin: &Origin,
         now: Timestamp,
     ) -> Result<(SessionSecrets, Vec<Session>), SignInError> {
         let factors = self.accept(proof, now)?;
@@ -208,7 +208,7 @@ impl Access {
     fn open_session(
         &mut self,
         factors: Vec<Factor>,
-        origin: Origin,
+        origin: &Origin,
         now: Timestamp,
     ) -> Result<SessionSecrets, OpenSessionError> {
         let secret = self.secret_or_new()?;
@@ -313,7 +313,7 @@ mod tests {
     fn a_right_proof_opens_one_session() {
         let mut access = account("");
 
-        let signed_in = access.sign_in(&proof(None), arrival(None), now()).unwrap();
+        let signed_in = access.sign_in(&proof(None), &arrival(None), now()).unwrap();
 
         assert_eq!(signed_in.factors, [Factor::Pwd]);
         assert_eq!(access.sessions().len(), 1);
@@ -326,20 +326,20 @@ mod tests {
         let mut stale = proof(None);
         stale.hash = hash(NEW);
         assert_eq!(
-            refusal(access.sign_in(&stale, arrival(None), now())),
+            refusal(access.sign_in(&stale, &arrival(None), now())),
             ProofError::Changed
         );
 
         let mut other = proof(None);
         other.username = "other".to_owned();
         assert_eq!(
-            refusal(access.sign_in(&other, arrival(None), now())),
+            refusal(access.sign_in(&other, &arrival(None), now())),
             ProofError::Changed
         );
         assert!(access.sessions().is_empty());
         access.clear_login();
         assert_eq!(
-            refusal(access.sign_in(&proof(None), arrival(None), now())),
+            refusal(access.sign_in(&proof(None), &arrival(None), now())),
             ProofError::NotProtected
         );
     }
@@ -349,21 +349,21 @@ mod tests {
         let mut access = with_second_factor();
         let step = totp::current_step(now());
         assert_eq!(
-            refusal(access.sign_in(&proof(None), arrival(None), now())),
+            refusal(access.sign_in(&proof(None), &arrival(None), now())),
             ProofError::CodeRequired
         );
 
         let with_step = proof(Some(SecondFactor::Step(step)));
-        let signed_in = access.sign_in(&with_step, arrival(None), now()).unwrap();
+        let signed_in = access.sign_in(&with_step, &arrival(None), now()).unwrap();
 
         assert_eq!(signed_in.factors, [Factor::Pwd, Factor::Otp]);
         assert_eq!(
-            refusal(access.sign_in(&with_step, arrival(None), now())),
+            refusal(access.sign_in(&with_step, &arrival(None), now())),
             ProofError::CodeAlreadyUsed
         );
         let earlier = proof(Some(SecondFactor::Step(step - 1)));
         assert_eq!(
-            refusal(access.sign_in(&earlier, arrival(None), now())),
+            refusal(access.sign_in(&earlier, &arrival(None), now())),
             ProofError::CodeAlreadyUsed
         );
     }
@@ -377,7 +377,7 @@ mod tests {
         let with_step = proof(Some(SecondFactor::Step(step)));
 
         assert_eq!(
-            refusal(access.sign_in(&with_step, arrival(None), now())),
+            refusal(access.sign_in(&with_step, &arrival(None), now())),
             ProofError::CodeAlreadyUsed
         );
     }
@@ -387,12 +387,12 @@ mod tests {
         let mut access = with_second_factor();
         let with_code = proof(Some(SecondFactor::BackupCode(hash(CODE))));
 
-        let signed_in = access.sign_in(&with_code, arrival(None), now()).unwrap();
+        let signed_in = access.sign_in(&with_code, &arrival(None), now()).unwrap();
 
         assert_eq!(signed_in.backup_codes_left, Some(0));
         assert_eq!(signed_in.factors, [Factor::Pwd, Factor::Recovery]);
         assert_eq!(
-            refusal(access.sign_in(&with_code, arrival(None), now())),
+            refusal(access.sign_in(&with_code, &arrival(None), now())),
             ProofError::CodeAlreadyUsed
         );
     }
@@ -403,7 +403,7 @@ mod tests {
         let mut stronger = proof(None);
         stronger.upgrade = Some(hash(NEW));
 
-        access.sign_in(&stronger, arrival(None), now()).unwrap();
+        access.sign_in(&stronger, &arrival(None), now()).unwrap();
 
         assert_eq!(*access.account().unwrap().hash, hash(NEW));
     }
@@ -411,12 +411,12 @@ mod tests {
     #[test]
     fn a_device_is_known_after_its_first_sign_in() {
         let mut access = account("");
-        let first = access.sign_in(&proof(None), arrival(None), now()).unwrap();
+        let first = access.sign_in(&proof(None), &arrival(None), now()).unwrap();
         let device = Digest::of(first.device.unwrap().as_bytes());
         assert!(access.knows_device(&device, now()));
 
         let again = access
-            .sign_in(&proof(None), arrival(Some(device)), now())
+            .sign_in(&proof(None), &arrival(Some(device)), now())
             .unwrap();
 
         assert!(again.device.is_none());
@@ -424,7 +424,7 @@ mod tests {
             access
                 .sign_in(
                     &proof(None),
-                    arrival(None),
+                    &arrival(None),
                     now() + jiff::SignedDuration::from_secs(1),
                 )
                 .unwrap();
@@ -439,11 +439,11 @@ mod tests {
     #[test]
     fn a_new_password_ends_every_other_session() {
         let mut access = account("");
-        access.sign_in(&proof(None), arrival(None), now()).unwrap();
+        access.sign_in(&proof(None), &arrival(None), now()).unwrap();
         let old = access.sessions().iter().next().unwrap().token_hash;
 
         let (secrets, ended) = access
-            .change_password(&proof(None), hash(NEW), arrival(None).origin, now())
+            .change_password(&proof(None), hash(NEW), &arrival(None).origin, now())
             .unwrap();
 
         assert_eq!(ended.len(), 1);
@@ -475,9 +475,9 @@ mod tests {
     fn what_is_read_again_undoes_nothing() {
         let mut before = with_second_factor();
         let with_code = proof(Some(SecondFactor::BackupCode(hash(CODE))));
-        before.sign_in(&with_code, arrival(None), now()).unwrap();
+        before.sign_in(&with_code, &arrival(None), now()).unwrap();
         let step = proof(Some(SecondFactor::Step(totp::current_step(now()))));
-        before.sign_in(&step, arrival(None), now()).unwrap();
+        before.sign_in(&step, &arrival(None), now()).unwrap();
         let text = String::from_utf8(before.to_json().unwrap()).unwrap();
         let used = before.clone();
         before.end_sessions(|_all| true);
@@ -498,7 +498,7 @@ mod tests {
     fn a_factor_that_was_changed_by_hand_ends_the_sessions() {
         let mut before = with_second_factor();
         let step = proof(Some(SecondFactor::Step(totp::current_step(now()))));
-        before.sign_in(&step, arrival(None), now()).unwrap();
+        before.sign_in(&step, &arrival(None), now()).unwrap();
         let mut edited = before.clone();
         edited.totp_enabled = false;
 

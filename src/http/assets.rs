@@ -70,7 +70,7 @@ impl Assets {
         let compressed = |name: &str, end: &str| files.get(&format!("{name}.{end}")).cloned();
         let plain = files
             .iter()
-            .filter(|(name, _)| !name.ends_with(".br") && !name.ends_with(".gz"));
+            .filter(|(name, _)| !matches!(name.rsplit('.').next(), Some("br" | "gz")));
         let table = plain.filter_map(|(name, bytes)| {
             let etag = format!("\"{}\"", Digest::of(bytes).short());
             let asset = Asset {

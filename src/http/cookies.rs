@@ -37,8 +37,12 @@ impl Cookie {
 
     /// Returns the digests of all values that came under this cookie's name: there can be more
     /// than one, from different paths.
-    pub(super) fn digests(self, headers: &HeaderMap, https: bool) -> impl Iterator<Item = Digest> {
-        let name = self.name(https);
+    pub(super) fn digests<'a>(
+        self,
+        headers: &'a HeaderMap,
+        reach: &Reach,
+    ) -> impl Iterator<Item = Digest> + use<'a> {
+        let name = self.name(reach.https);
         let lines = headers.get_all(COOKIE).into_iter();
         let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         pairs.filter_map(move |pair| {
@@ -48,19 +52,19 @@ impl Cookie {
     }
 
     /// Adds the cookie to an answer.
-    pub(super) fn set(self, headers: &mut HeaderMap, value: &str, base: &Base, https: bool) {
-        self.write(headers, value, base, https, self.lifetime_seconds());
+    pub(super) fn set(self, headers: &mut HeaderMap, value: &str, reach: &Reach) {
+        self.write(headers, value, reach, self.lifetime_seconds());
     }
 
     /// Makes the browser forget the cookie.
-    pub(super) fn expire(self, headers: &mut HeaderMap, base: &Base, https: bool) {
-        self.write(headers, "", base, https, 0);
+    pub(super) fn expire(self, headers: &mut HeaderMap, reach: &Reach) {
+        self.write(headers, "", reach, 0);
     }
 
-    fn write(self, headers: &mut HeaderMap, value: &str, base: &Base, https: bool, seconds: i64) {
-        let name = self.name(https);
-        let secure = if https { "; Secure" } else { "" };
-        let Base(base) = base;
+    fn write(self, headers: &mut HeaderMap, value: &str, reach: &Reach, seconds: i64) {
+        let name = self.name(reach.https);
+        let secure = if reach.https { "; Secure" } else { "" };
+        let base = &reach.base;
         let cookie = format!(
             "{name}={value}; Path={base}/api/auth; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
         );
@@ -71,33 +75,45 @@ impl Cookie {
     }
 }
 
-/// The path under which a proxy shows the page, as the page itself names it.
+/// Where cookies of a visit belong: over which protocol, and under what path a proxy shows the
+/// page, as the page itself names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Base(String);
+pub(super) struct Reach {
+    https: bool,
+    base: String,
+}
 
-impl Base {
+impl Reach {
     const HEADER: &str = "x-monitor-base";
     const MAX: usize = 256;
 
     /// Reads the page's header; anything but a plain path is the root.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap, https: bool) -> Self {
         let value = headers
             .get(Self::HEADER)
             .and_then(|value| value.to_str().ok());
         let path = value.unwrap_or_default().trim_end_matches('/');
-        let is_plain = path.len() <= Self::MAX
-            && path.starts_with('/')
-            && !path.contains("//")
-            && path.split('/').all(|part| part != ".." && part != ".")
-            && path
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
-        Self(if is_plain {
-            path.to_owned()
-        } else {
-            String::new()
-        })
+        let base = if is_plain(path) { path } else { "" };
+        Self {
+            https,
+            base: base.to_owned(),
+        }
     }
+
+    /// Returns whether the client's own connection is encrypted.
+    pub(super) fn is_https(&self) -> bool {
+        self.https
+    }
+}
+
+fn is_plain(path: &str) -> bool {
+    path.len() <= Reach::MAX
+        && path.starts_with('/')
+        && !path.contains("//")
+        && path.split('/').all(|part| part != ".." && part != ".")
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte))
 }
 
 #[cfg(test)]
@@ -124,8 +140,8 @@ mod tests {
             ("/ñ", ""),
         ] {
             assert_eq!(
-                Base::of(&headers(Base::HEADER, sent)),
-                Base(base.to_owned()),
+                Reach::of(&headers(Reach::HEADER, sent), false).base,
+                base,
                 "{sent}"
             );
         }
@@ -134,10 +150,13 @@ mod tests {
     #[test]
     fn cookies_are_unreadable_strict_and_narrow() {
         let mut answer = HeaderMap::new();
-        let base = Base("/m".to_owned());
+        let reach = |https| Reach {
+            https,
+            base: "/m".to_owned(),
+        };
 
-        Cookie::Resume.set(&mut answer, "secret", &base, true);
-        Cookie::Device.expire(&mut answer, &base, false);
+        Cookie::Resume.set(&mut answer, "secret", &reach(true));
+        Cookie::Device.expire(&mut answer, &reach(false));
 
         let sent = Vec::from_iter(
             answer
@@ -161,9 +180,10 @@ mod tests {
             "a=1; proxmenux_session=x;proxmenux_session=y; proxmenux_session2=z",
         );
 
-        let found = Vec::from_iter(Cookie::Resume.digests(&sent, false));
+        let https = Reach::of(&HeaderMap::new(), true);
+        let found = Vec::from_iter(Cookie::Resume.digests(&sent, &Reach::default()));
 
         assert_eq!(found, [Digest::of(b"x"), Digest::of(b"y")]);
-        assert_eq!(Cookie::Resume.digests(&sent, true).count(), 0);
+        assert_eq!(Cookie::Resume.digests(&sent, &https).count(), 0);
     }
 }

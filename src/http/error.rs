@@ -214,10 +214,7 @@ impl IntoResponse for Error {
         let (status, code) = self.kind();
         self.log(code);
         let challenge = self.challenge();
-        let allow = match &self {
-            Self::MethodNotAllowed(methods) => Some(*methods),
-            _other => None,
-        };
+        let allow = self.allow();
         let body = self.body(code);
         let retry_after = body.retry_after;
         let mut response = (status, Json(body)).into_response();
@@ -281,16 +278,24 @@ impl Error {
 
     /// Says what a client must do to be let in (RFC 6750 §3).
     fn challenge(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused(Refusal::InvalidToken) => Some(r#"Bearer error="invalid_token""#),
-            Self::Refused(Refusal::InvalidHeader) => Some(r#"Bearer error="invalid_request""#),
-            Self::Refused(Refusal::InsufficientScope) => {
-                Some(r#"Bearer error="insufficient_scope""#)
-            }
-            Self::Refused(Refusal::AuthenticationRequired | Refusal::SetupRequired) => {
-                Some("Bearer")
-            }
-            _other => None,
+        let Self::Refused(refusal) = self else {
+            return None;
+        };
+        match refusal {
+            Refusal::InvalidToken => Some(r#"Bearer error="invalid_token""#),
+            Refusal::InvalidHeader => Some(r#"Bearer error="invalid_request""#),
+            Refusal::InsufficientScope => Some(r#"Bearer error="insufficient_scope""#),
+            Refusal::AuthenticationRequired | Refusal::SetupRequired => Some("Bearer"),
+            Refusal::PrivateOnly | Refusal::HostRefused => None,
+        }
+    }
+
+    /// Returns the methods that the path takes, where that is the matter.
+    fn allow(&self) -> Option<&'static str> {
+        if let Self::MethodNotAllowed(methods) = self {
+            Some(methods)
+        } else {
+            None
         }
     }
 
@@ -312,36 +317,39 @@ impl Error {
             Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
                 body.field = Some("claim_code".to_owned());
             }
-            Self::WrongCode { skew } => {
-                body.requires_totp = Some(true);
-                body.tell_skew(skew);
+            Self::WrongCode { skew } => body.refuse_code(Stage::SignIn, skew),
+            Self::Reauthentication { field, skew } => {
+                body.refuse_code(Stage::Confirmation, skew);
+                body.field = Some(field.to_owned());
             }
             Self::CodeAlreadyUsed { stage, retry_after } => {
-                body.requires_totp = (stage == Stage::SignIn).then_some(true);
-                body.field = (stage == Stage::Confirmation).then(|| "totp_code".to_owned());
+                body.refuse_code(stage, None);
                 body.retry_after = retry_after.map(whole_seconds);
             }
             Self::CodeRequired => {
+                body.refuse_code(Stage::Confirmation, None);
                 body.requires_totp = Some(true);
-                body.field = Some("totp_code".to_owned());
             }
-            Self::Reauthentication { field, skew } => {
-                body.field = Some(field.to_owned());
-                body.tell_skew(skew);
-            }
-            Self::TooManyAttempts { refusal, address } => {
-                body.retry_after = Some(whole_seconds(refusal.retry_after));
-                body.until = refusal.until.map(rfc3339);
-                body.address = Some(address.to_string());
-                body.subject = Some(subject_name(refusal.subject));
-            }
+            Self::TooManyAttempts { refusal, address } => body.refuse_for_now(&refusal, address),
             Self::Busy | Self::Storage(StoreError::Busy) => body.retry_after = Some(2),
-            Self::Locked(lock, Details::Shown) => {
-                body.file = Some(lock.file.display().to_string());
-                body.line = lock.line;
-                body.problem = Some(lock.problem);
-            }
-            _without_more => {}
+            Self::Locked(lock, Details::Shown) => body.tell_damage(lock),
+            Self::Refused(_)
+            | Self::ForeignOrigin
+            | Self::Locked(_, Details::Withheld)
+            | Self::NotFound
+            | Self::MethodNotAllowed(_)
+            | Self::Body(_)
+            | Self::SetUp(SetupRefusal::HostRefused)
+            | Self::AlreadyConfigured
+            | Self::NotDeclined
+            | Self::Avatar(_)
+            | Self::NoAvatar
+            | Self::InvalidCredentials
+            | Self::NotProtected
+            | Self::SessionNotFound
+            | Self::NoSession
+            | Self::Storage(_)
+            | Self::Internal(_) => {}
         }
         body
     }
@@ -385,21 +393,39 @@ impl Error {
         }
     }
 
+    /// Logs what the client is not told.
     fn log(&self, code: &str) {
-        match self {
-            Self::Internal(cause) => {
-                tracing::error!(code, "request failed: {cause:#}");
-            }
-            Self::Storage(error) => tracing::error!(code, %error, "the state was not changed"),
-            _told_to_the_client => {}
+        if let Self::Internal(cause) = self {
+            tracing::error!(code, "request failed: {cause:#}");
+        }
+        if let Self::Storage(error) = self {
+            tracing::error!(code, %error, "the state was not changed");
         }
     }
 }
 
 impl Failure {
-    fn tell_skew(&mut self, skew: Option<ClockSkew>) {
+    /// At sign-in the second step goes on; at a confirmation the code's field is at fault.
+    fn refuse_code(&mut self, stage: Stage, skew: Option<ClockSkew>) {
+        match stage {
+            Stage::SignIn => self.requires_totp = Some(true),
+            Stage::Confirmation => self.field = Some("totp_code".to_owned()),
+        }
         self.clock_skew_seconds = skew.map(|skew| skew.seconds);
         self.server_time = skew.map(|skew| rfc3339(skew.server_time));
+    }
+
+    fn refuse_for_now(&mut self, refusal: &TooMany, address: IpAddr) {
+        self.retry_after = Some(whole_seconds(refusal.retry_after));
+        self.until = refusal.until.map(rfc3339);
+        self.address = Some(address.to_string());
+        self.subject = Some(subject_name(refusal.subject));
+    }
+
+    fn tell_damage(&mut self, lock: Lock) {
+        self.file = Some(lock.file.display().to_string());
+        self.line = lock.line;
+        self.problem = Some(lock.problem);
     }
 }
 

@@ -88,11 +88,15 @@ fn credential(app: &App, access: &Access, visit: &Visit, headers: &HeaderMap) ->
     let now = app.clock.now();
     let address = visit.client.address;
     let outcome = access.credential(&hash, &claims, address, now);
-    let outcome = outcome.and_then(|credential| match credential {
+    let outcome = outcome.and_then(|credential| match &credential {
         Credential::Session(session) if app.is_idle(&session.id, access, &visit.live, now) => {
             Err(SessionRefusal::Idle.into())
         }
-        counted => Ok(counted),
+        Credential::Session(_)
+        | Credential::Token(_)
+        | Credential::Missing
+        | Credential::Malformed
+        | Credential::Invalid => Ok(credential),
     });
     match outcome {
         Ok(credential) => {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::cookies::Cookie;
+use super::cookies::{Cookie, Reach};
 use super::error::{Error, Stage};
 use super::extract::Json;
 use super::proof::{Claimed, ProofRefusal, Proven, prove, refused_late, to_the_end};
@@ -135,16 +135,18 @@ async fn sign_in(
         origin: presenter.origin(),
         device,
     };
-    let change = move |access: &mut Access| access.sign_in(&proof, arrival.clone(), now);
+    let change = move |access: &mut Access| access.sign_in(&proof, &arrival, now);
     let signed_in = if must_be_durable {
         let signed_in = app.store.update(change).await;
         signed_in.map(|outcome| outcome.map(|signed_in| (signed_in, Kept::OnDisk)))
     } else {
         app.store.update_or_keep(change).await
     };
-    let signed_in = signed_in.map_err(|error| match error {
-        StoreError::Locked(lock) => presenter.visit.locked(lock),
-        other => Error::from(other),
+    let signed_in = signed_in.map_err(|error| match &error {
+        StoreError::Locked(lock) => presenter.visit.locked(lock.clone()),
+        StoreError::Full | StoreError::Busy | StoreError::Failed(_) | StoreError::Stopping => {
+            Error::from(error)
+        }
     })?;
     match signed_in {
         Ok((signed_in, kept)) => Ok(Ok(answer(app, presenter, &user, (signed_in, kept)))),
@@ -198,7 +200,8 @@ pub(super) async fn resume(
 ) -> Result<axum::Json<SessionAnswer>, Error> {
     let access = app.store.read().map_err(|lock| visit.locked(lock))?;
     let now = app.clock.now();
-    let mut hashes = Cookie::Resume.digests(&headers, visit.client.https).take(8);
+    let reach = Reach::of(&headers, visit.client.https);
+    let mut hashes = Cookie::Resume.digests(&headers, &reach).take(8);
     let session = hashes.find_map(|hash| access.sessions().find_by_resume(&hash));
     let session = session.filter(|session| now < session.expires_at);
     let session = session.filter(|session| !app.is_idle(&session.id, &access, &visit.live, now));

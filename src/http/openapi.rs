@@ -102,7 +102,43 @@ pub fn document() -> Value {
 }
 
 fn operation(route: &Route) -> Value {
-    let needs = match route.right {
+    let mut done = json!({ "description": "Done." });
+    if let (Some(gives), Some(done)) = (&route.shapes.gives, done.as_object_mut()) {
+        done.insert("content".to_owned(), gives.content());
+    }
+    let failure = schema::Ref::from_schema_name("Failure");
+    let mut operation = Map::new();
+    let mut say = |key: &str, value: Value| operation.insert(key.to_owned(), value);
+    say("summary", route.summary.into());
+    say("operationId", operation_id(route).into());
+    if let Some(needs) = needs(route.right) {
+        say("description", format!("Needs {needs}.").into());
+    }
+    if !matches!(route.right, Right::Public | Right::Setup) {
+        say("security", json!([{ "bearer": [] }]));
+    }
+    let names = path_names(route.path);
+    if !names.is_empty() {
+        say("parameters", names.into());
+    }
+    if let Some(takes) = &route.shapes.takes {
+        say("requestBody", json!({ "content": takes.content() }));
+    }
+    say(
+        "responses",
+        json!({
+            "200": done,
+            "default": {
+                "description": "Refused or failed.",
+                "content": { "application/json": { "schema": failure } },
+            },
+        }),
+    );
+    operation.into()
+}
+
+fn needs(right: Right) -> Option<&'static str> {
+    match right {
         Right::Public => None,
         Right::Setup => Some("the rule of set-up"),
         Right::Metrics => Some("a session, or a token with the scope metrics"),
@@ -110,41 +146,16 @@ fn operation(route: &Route) -> Value {
         Right::Operate => Some("a session, or a token with the scope operator"),
         Right::Admin => Some("a session, or a token with the scope full_admin"),
         Right::Session => Some("a session"),
-    };
-    let mut operation = json!({
-        "summary": route.summary,
-        "operationId": operation_id(route),
-        "responses": {
-            "200": { "description": "Done." },
-            "default": {
-                "description": "Refused or failed.",
-                "content": { "application/json": { "schema": schema::Ref::from_schema_name("Failure") } },
-            },
-        },
+    }
+}
+
+fn path_names(path: &str) -> Vec<Value> {
+    let parts = path.split('/');
+    let names = parts.filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let names = names.map(|name| {
+        json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
     });
-    if let Some(needs) = needs {
-        operation["description"] = format!("Needs {needs}.").into();
-    }
-    if !matches!(route.right, Right::Public | Right::Setup) {
-        operation["security"] = json!([{ "bearer": [] }]);
-    }
-    if let Some(takes) = &route.shapes.takes {
-        operation["requestBody"] = json!({ "content": takes.content() });
-    }
-    if let Some(gives) = &route.shapes.gives {
-        operation["responses"]["200"]["content"] = gives.content();
-    }
-    let names = route.path.split('/').filter_map(|part| {
-        let name = part.strip_prefix('{')?.strip_suffix('}')?;
-        Some(
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }),
-        )
-    });
-    let names = Vec::from_iter(names);
-    if !names.is_empty() {
-        operation["parameters"] = names.into();
-    }
-    operation
+    names.collect()
 }
 
 fn operation_id(route: &Route) -> String {

@@ -72,7 +72,7 @@ pub(super) async fn change(
         let (now, origin, proof) = (app.clock.now(), presenter.origin(), proven.proof);
         let changed = app
             .store
-            .update(move |access| access.change_password(&proof, hash.clone(), origin.clone(), now))
+            .update(move |access| access.change_password(&proof, hash.clone(), &origin, now))
             .await?;
         let (secrets, ended) = changed.map_err(|error| match error {
             SignInError::Proof(refusal) => {
@@ -114,9 +114,8 @@ pub(super) async fn disable(
         app.audit
             .write(&Event::TurnedOff, &presenter.visit.actor(Some(&user)));
         let mut headers = HeaderMap::new();
-        let https = presenter.visit.client.https;
-        Cookie::Resume.expire(&mut headers, &presenter.base, https);
-        Cookie::Device.expire(&mut headers, &presenter.base, https);
+        Cookie::Resume.expire(&mut headers, &presenter.reach);
+        Cookie::Device.expire(&mut headers, &presenter.reach);
         let done = Done::saying("Protection is off, and set-up comes first again.");
         Ok((headers, done).into_response())
     })

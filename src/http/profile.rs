@@ -24,7 +24,7 @@ use crate::app::App;
 /// What multipart adds around a picture, at most.
 const MULTIPART_OVERHEAD: usize = 64 * 1024;
 /// How long a picture may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is shown of the account.
 #[derive(Debug, Serialize, ToSchema)]

@@ -229,7 +229,7 @@ impl Attempt<'_> {
                     .derivations
                     .check_backup_code(priority, codes, code);
                 let outcome = check.await?.outcome;
-                (self.check_backup(access, outcome), Method::BackupCode)
+                (backup_factor(access, outcome), Method::BackupCode)
             }
             Err(_no_code) => (Err(ProofRefusal::WrongCode(None)), Method::Code),
         };
@@ -268,23 +268,6 @@ impl Attempt<'_> {
         }
     }
 
-    fn check_backup(
-        &self,
-        access: &Access,
-        outcome: BackupOutcome,
-    ) -> Result<SecondFactor, ProofRefusal> {
-        match outcome {
-            BackupOutcome::Accepted { index } => {
-                let record = access.backup_codes().get(index);
-                let hash = record.map(|record| record.code.clone());
-                hash.map(SecondFactor::BackupCode)
-                    .ok_or(ProofRefusal::WrongCode(None))
-            }
-            BackupOutcome::AlreadyUsed => Err(ProofRefusal::CodeAlreadyUsed(None)),
-            BackupOutcome::Wrong => Err(ProofRefusal::WrongCode(None)),
-        }
-    }
-
     /// Makes sure that the step which the hint reveals is not accepted later.
     fn burn(&self, step: i64, now: Timestamp) {
         let app = Arc::clone(self.app);
@@ -310,6 +293,19 @@ impl Attempt<'_> {
         };
         let actor = self.presenter.visit.actor(self.user.as_deref());
         self.app.audit.write(&event, &actor);
+    }
+}
+
+fn backup_factor(access: &Access, outcome: BackupOutcome) -> Result<SecondFactor, ProofRefusal> {
+    match outcome {
+        BackupOutcome::Accepted { index } => {
+            let record = access.backup_codes().get(index);
+            let hash = record.map(|record| record.code.clone());
+            hash.map(SecondFactor::BackupCode)
+                .ok_or(ProofRefusal::WrongCode(None))
+        }
+        BackupOutcome::AlreadyUsed => Err(ProofRefusal::CodeAlreadyUsed(None)),
+        BackupOutcome::Wrong => Err(ProofRefusal::WrongCode(None)),
     }
 }
 

@@ -199,9 +199,8 @@ pub(super) async fn logout(
             .write(&event, &presenter.visit.actor(user.as_deref()));
     }
     let mut headers = HeaderMap::new();
-    let https = presenter.visit.client.https;
-    Cookie::Resume.expire(&mut headers, &presenter.base, https);
-    if https {
+    Cookie::Resume.expire(&mut headers, &presenter.reach);
+    if presenter.reach.is_https() {
         headers.insert(
             HeaderName::from_static("clear-site-data"),
             HeaderValue::from_static(r#""cache", "storage""#),
@@ -217,9 +216,8 @@ pub(super) fn hand_over(
     secrets: &SessionSecrets,
     device: Option<&str>,
 ) {
-    let https = presenter.visit.client.https;
-    Cookie::Resume.set(headers, &secrets.resume, &presenter.base, https);
+    Cookie::Resume.set(headers, &secrets.resume, &presenter.reach);
     if let Some(device) = device {
-        Cookie::Device.set(headers, device, &presenter.base, https);
+        Cookie::Device.set(headers, device, &presenter.reach);
     }
 }

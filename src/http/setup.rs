@@ -92,7 +92,7 @@ pub(super) async fn set_up(
         };
         let signed_in = app
             .store
-            .update(move |access| access.set_up(user.clone(), hash.clone(), arrival.clone(), now))
+            .update(move |access| access.set_up(user.clone(), hash.clone(), &arrival, now))
             .await?
             .map_err(set_up_error)?;
         let actor = presenter.visit.actor(Some(username.as_str()));

@@ -18,6 +18,10 @@ use crate::store::State as Stored;
 
 /// The answer to the page's first question.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the fields that old clients read"
+)]
 pub(super) struct StatusAnswer {
     success: bool,
     /// A password protects the dashboard.

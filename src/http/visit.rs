@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::cookies::{Base, Cookie};
+use super::cookies::{Cookie, Reach};
 use super::error::{Details, Error};
 use crate::access::Access;
 use crate::access::address::{Client, Transport, client};
@@ -95,8 +95,8 @@ pub(super) struct Presenter {
     pub(super) user_agent: String,
     /// The digests of its device cookies.
     devices: Vec<Digest>,
-    /// Under what path it sees the page.
-    pub(super) base: Base,
+    /// Where its cookies belong.
+    pub(super) reach: Reach,
 }
 
 impl Presenter {
@@ -139,14 +139,14 @@ impl<S: Sync> FromRequestParts<S> for Presenter {
         let visit = Visit::from_request_parts(parts, state).await?;
         let agent = parts.headers.get(header::USER_AGENT);
         let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-        let https = visit.client.https;
+        let reach = Reach::of(&parts.headers, visit.client.https);
         Ok(Self {
             user_agent: agent.unwrap_or_default(),
             devices: Cookie::Device
-                .digests(&parts.headers, https)
+                .digests(&parts.headers, &reach)
                 .take(4)
                 .collect(),
-            base: Base::of(&parts.headers),
+            reach,
             visit,
         })
     }

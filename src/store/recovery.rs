@@ -162,7 +162,7 @@ pub(super) fn copies_beside(state: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter_map(move |entry| {
         let path = entry.ok()?.path();
         let name = path.file_name()?.to_str()?.to_owned();
-        let is_copy = name.starts_with(&prefix) && !name.ends_with(".new");
+        let is_copy = name.starts_with(&prefix) && path.extension() != Some("new".as_ref());
         is_copy.then_some(path)
     })
 }

@@ -166,7 +166,7 @@ fn read(path: &Path) -> Result<Option<Access>, Lock> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
         lock(path, Some(line), "not UTF-8".to_owned())
     })?;
     let access =
