@@ -155,7 +155,7 @@ impl App {
         let remembered = remembered.map(|used| used.at);
         recorded
             .max(remembered)
-            .is_some_and(|last| last + idle < now)
+            .is_some_and(|last| now.duration_since(last) > idle)
     }
 
     /// Returns a name for the next request, unique in this run and unlikely in another.

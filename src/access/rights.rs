@@ -21,6 +21,8 @@ pub enum Right {
     Public,
     /// Nothing here; the handler applies the rule of set-up, which needs the body.
     Setup,
+    /// In open mode the same; otherwise a session, to which the handler says why not.
+    Reopen,
     /// The scope `metrics`: any valid credential.
     Metrics,
     /// The scope `read_only`.
@@ -73,7 +75,7 @@ impl Scope {
             Right::Read => self >= Self::ReadOnly,
             Right::Operate => self >= Self::Operator,
             Right::Admin => self >= Self::FullAdmin,
-            Right::Session => false,
+            Right::Reopen | Right::Session => false,
         }
     }
 }
@@ -162,7 +164,12 @@ pub fn decide(
     credential: Credential,
     visitor: Visitor,
 ) -> Result<Caller, Refusal> {
-    if matches!(right, Right::Public | Right::Setup) {
+    let is_open_to_all = match right {
+        Right::Public | Right::Setup => true,
+        Right::Reopen => door == Door::Open,
+        Right::Metrics | Right::Read | Right::Operate | Right::Admin | Right::Session => false,
+    };
+    if is_open_to_all {
         return Ok(match credential {
             Credential::Session(session) => Caller::Session(session),
             Credential::Token(token) => Caller::Token(token),
@@ -260,6 +267,19 @@ mod tests {
         assert_eq!(
             may(Door::Protected, Right::Metrics, Credential::Invalid),
             Err(Refusal::InvalidToken)
+        );
+    }
+
+    #[test]
+    fn only_what_was_declined_can_be_taken_back() {
+        assert!(may(Door::Open, Right::Reopen, Credential::Missing).is_ok());
+        assert_eq!(
+            may(Door::NotConfigured, Right::Reopen, Credential::Missing),
+            Err(Refusal::SetupRequired)
+        );
+        assert_eq!(
+            may(Door::Protected, Right::Reopen, Credential::Missing),
+            Err(Refusal::AuthenticationRequired)
         );
     }
 

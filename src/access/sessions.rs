@@ -335,7 +335,7 @@ pub struct KnownDevice {
 impl KnownDevice {
     /// Returns whether the device is still known at `now`.
     pub fn is_known(&self, now: Timestamp) -> bool {
-        now < self.last_used_at + DEVICE_LIFETIME
+        now.duration_since(self.last_used_at) < DEVICE_LIFETIME
     }
 }
 

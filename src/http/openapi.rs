@@ -114,7 +114,7 @@ fn operation(route: &Route) -> Value {
     if let Some(needs) = needs(route.right) {
         say("description", format!("Needs {needs}.").into());
     }
-    if !matches!(route.right, Right::Public | Right::Setup) {
+    if !matches!(route.right, Right::Public | Right::Setup | Right::Reopen) {
         say("security", json!([{ "bearer": [] }]));
     }
     let names = path_names(route.path);
@@ -140,7 +140,7 @@ fn operation(route: &Route) -> Value {
 fn needs(right: Right) -> Option<&'static str> {
     match right {
         Right::Public => None,
-        Right::Setup => Some("the rule of set-up"),
+        Right::Setup | Right::Reopen => Some("the rule of set-up"),
         Right::Metrics => Some("a session, or a token with the scope metrics"),
         Right::Read => Some("a session, or a token with the scope read_only"),
         Right::Operate => Some("a session, or a token with the scope operator"),

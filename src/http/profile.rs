@@ -44,6 +44,7 @@ pub(super) struct ProfileAnswer {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ProfileBody {
     /// The shown name, at most 64 characters; empty or null shows the user name.
+    #[serde(deserialize_with = "Deserialize::deserialize")] // null is a value, absence is none
     display_name: Option<String>,
 }
 

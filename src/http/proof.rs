@@ -220,7 +220,7 @@ impl Attempt<'_> {
         let begun = self.app.limits.begin_code(known, now);
         let held_code = begun.map_err(|refusal| self.too_many(refusal, now))?;
         let (outcome, method) = match Code::parse(typed) {
-            Ok(Code::Totp(code)) => (self.check_totp(access, &code, now), Method::Code),
+            Ok(Code::Totp(code)) => (self.check_totp(access, &code, now).await, Method::Code),
             Ok(Code::Backup(code)) => {
                 let codes = access.backup_codes().to_vec();
                 let priority = self.presenter.priority(self.device);
@@ -240,7 +240,7 @@ impl Attempt<'_> {
         outcome
     }
 
-    fn check_totp(
+    async fn check_totp(
         &self,
         access: &Access,
         code: &totp::TotpCode,
@@ -258,7 +258,7 @@ impl Attempt<'_> {
                 Err(ProofRefusal::CodeAlreadyUsed(Some(wait)))
             }
             CodeCheck::Skewed { seconds, step } => {
-                self.burn(step, now);
+                self.burn(step, now).await;
                 Err(ProofRefusal::WrongCode(Some(ClockSkew {
                     seconds,
                     server_time: now,
@@ -269,20 +269,14 @@ impl Attempt<'_> {
     }
 
     /// Makes sure that the step which the hint reveals is not accepted later.
-    fn burn(&self, step: i64, now: Timestamp) {
-        let app = Arc::clone(self.app);
-        tokio::spawn(async move {
-            let burnt = app
-                .store
-                .update_or_keep(move |access| {
-                    access.burn_step(step, now);
-                    Ok::<(), std::convert::Infallible>(())
-                })
-                .await;
-            if let Err(error) = burnt {
-                tracing::error!(%error, "a revealed step could not be burnt");
-            }
+    async fn burn(&self, step: i64, now: Timestamp) {
+        let burnt = self.app.store.update_or_keep(move |access| {
+            access.burn_step(step, now);
+            Ok::<_, std::convert::Infallible>(())
         });
+        if let Err(error) = burnt.await {
+            tracing::error!(%error, "a revealed step could not be burnt");
+        }
     }
 
     fn fail(&self, held: Held, method: Method) {

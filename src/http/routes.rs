@@ -115,7 +115,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn door_routes() -> Vec<Route> {
-    use Right::{Public, Setup};
+    use Right::{Public, Reopen, Setup};
 
     vec![
         get("/api/auth/status", Public, status::show)
@@ -133,7 +133,7 @@ fn door_routes() -> Vec<Route> {
             .does("Goes without a password; another name of skip.")
             .takes::<setup::ClaimBody>()
             .gives::<setup::DeclinedAnswer>(),
-        post("/api/auth/enable", Setup, setup::enable)
+        post("/api/auth/enable", Reopen, setup::enable)
             .does("Takes \"continue without protection\" back, so that set-up comes first again.")
             .takes::<setup::ClaimBody>()
             .gives::<setup::Done>(),

@@ -82,7 +82,8 @@ pub(super) async fn list(
     let live = access
         .sessions()
         .iter()
-        .filter(|session| now < session.expires_at);
+        .filter(|session| now < session.expires_at)
+        .filter(|session| !app.is_idle(&session.id, &access, &visit.live, now));
     let mut sessions = Vec::from_iter(live.map(|session| {
         let (seen, from) = last_seen(&app, session);
         ListedSession {

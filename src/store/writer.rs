@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -447,7 +448,9 @@ fn apply<'a>(changes: impl Iterator<Item = &'a mut Box<dyn Change>>, access: &mu
     let mut any = false;
     for change in changes {
         let mut attempt = access.clone();
-        if change.apply(&mut attempt) {
+        // A rule that panics fails its own request; the writer goes on for the others.
+        let accepted = catch_unwind(AssertUnwindSafe(|| change.apply(&mut attempt)));
+        if accepted.unwrap_or(false) {
             *access = attempt;
             any = true;
         }

@@ -415,6 +415,6 @@ mod tests {
 
         assert!(is_whole_jpeg(&[start, &segment, rest].concat()).unwrap());
         assert!(!is_whole_jpeg(&[start, &segment, torn].concat()).unwrap());
-        assert!(is_whole_jpeg(&[start, &[0, 0], rest].concat()).is_err());
+        assert!(is_whole_jpeg(&[start, &[0, 0xe1, 0, 2], rest].concat()).is_err());
     }
 }

@@ -355,6 +355,15 @@ mod tests {
             let check = check_code(&secret(), &code, at(second), &SpentSteps::default());
             assert!(!matches!(check, CodeCheck::AlreadyUsed { .. }), "{second}");
         }
+        // The second before 1970 belongs to step -1, from which step 1 is two steps away.
+        let ahead = check_code(&secret(), &code_of(1), at(-1), &SpentSteps::default());
+        assert_eq!(
+            ahead,
+            CodeCheck::Skewed {
+                seconds: 60,
+                step: 1
+            }
+        );
         let end = check(STEP, Timestamp::MAX.as_second(), None, &[]);
         assert_eq!(end, CodeCheck::Wrong);
     }

@@ -1,0 +1,3 @@
+// How good or bad a thing is.
+
+export type Tone = 'good' | 'warn' | 'bad';

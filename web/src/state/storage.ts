@@ -1,0 +1,22 @@
+// What the page remembers in the browser: theme and language, never anything of a session.
+
+type Key = 'monitor-theme' | 'monitor-language';
+
+/** Returns what was remembered; null also where storage is switched off. */
+export function recall(key: Key): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** Remembers a word, or forgets it; without storage the choice holds until the page is left. */
+export function remember(key: Key, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
+  } catch {
+    // Storage is switched off or full.
+  }
+}

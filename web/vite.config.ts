@@ -1,0 +1,28 @@
+import { fileURLToPath } from 'node:url';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+import { precompress } from './build/precompress.ts';
+
+export default defineConfig({
+  base: './',
+  plugins: [svelte(), precompress()],
+  build: {
+    // Nothing is inlined as `data:`: every script and style is a file that the policy can name.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      output: {
+        // One shared chunk instead of thirty crumbs; the screens behind the sign-in form stay apart.
+        codeSplitting: { groups: [{ name: 'shared', test: /node_modules|src\/(?:api|lib|state)\/|src\/texts\/en|src\/parts\// }] },
+      },
+    },
+    target: ['chrome111', 'firefox115', 'safari16.4'],
+  },
+  server: {
+    // The host stays as the browser sent it: the server compares it with the origin.
+    proxy: { '/api': { target: process.env['MONITOR_SERVER'] ?? 'http://127.0.0.1:8008', changeOrigin: false } },
+    // The list of common passwords lies beside the page, in the server's data folder.
+    fs: { allow: [fileURLToPath(new URL('..', import.meta.url))] },
+  },
+  test: { include: ['src/**/*.test.ts'], environment: 'node' },
+});
