@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::access::Used;
@@ -46,6 +47,8 @@ pub struct App {
     pub tokens: TokenMemory,
     /// The machine.
     pub system: System,
+    /// The right to decode a picture: one at a time, since each may take a lot of memory.
+    pub decoding: Semaphore,
     live: ArcSwap<Live>,
     request_prefix: String,
     requests: AtomicU64,
@@ -103,6 +106,7 @@ impl App {
             derivations: Derivations::start()?,
             tokens: TokenMemory::default(),
             system: System::new(),
+            decoding: Semaphore::new(1),
             live: ArcSwap::default(),
             request_prefix: random::hex::<4>()?,
             requests: AtomicU64::new(0),

@@ -124,7 +124,7 @@ impl HostNames {
 pub struct HostName(String);
 
 impl HostName {
-    /// Reads a name of RFC 952 letters, digits, hyphens and underscores in labels.
+    /// Reads a name: labels of letters, digits and hyphens (RFC 1123 §2.1), and of underscores too.
     ///
     /// ```
     /// use proxmenux_monitor::access::hosts::HostName;

@@ -163,7 +163,7 @@ impl Session {
         secret: &SigningSecret,
         now: Timestamp,
     ) -> Result<(Self, SessionSecrets), StartSessionError> {
-        let now = now.round(jiff::Unit::Second).unwrap_or(now);
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let resume = random::base64url::<32>()?;
         let second = factors.iter().any(|factor| *factor != Factor::Pwd);
         let mut session = Self {

@@ -138,10 +138,13 @@ pub(super) async fn put_avatar(
     let (bytes, declared) = tokio::time::timeout(PATIENCE, receive(request))
         .await
         .map_err(|_too_slow| BodyError::Incomplete)??;
+    let turn = app.decoding.acquire().await;
+    let turn = turn.map_err(|error| Error::Internal(error.into()))?;
     let read = tokio::task::spawn_blocking(move || Avatar::from_upload(&bytes, declared)).await;
     let picture = read
         .map_err(|error| Error::Internal(error.into()))?
         .map_err(Error::Avatar)?;
+    drop(turn);
     on_disk(&app, move |app| app.avatar.put(picture, app.clock.now())).await?;
     tell(&app, &visit, &Event::AvatarChanged);
     profile(&app, &visit)

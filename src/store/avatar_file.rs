@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::files::{self, Previous};
-use crate::access::avatar::Avatar;
+use crate::access::avatar::{Avatar, AvatarError, ImageType};
 use crate::access::digest::Digest;
 
 /// A picture as it is served.
@@ -35,7 +35,7 @@ impl AvatarFile {
     /// Reads the picture; one that cannot be read is told in a sentence and counts as none.
     pub fn open(path: PathBuf) -> (Self, Option<String>) {
         let (stored, told) = match fs::read(&path) {
-            Ok(bytes) => match Avatar::from_stored(bytes) {
+            Ok(bytes) => match clean(&bytes) {
                 Ok(picture) => (Some(stored(picture, modified(&path))), None),
                 Err(error) => (None, Some(format!("{}: {error}", path.display()))),
             },
@@ -79,6 +79,12 @@ impl AvatarFile {
         self.stored.store(None);
         Ok(())
     }
+}
+
+/// Reads a stored picture as if it were sent now: the Python program kept what cameras write into
+/// one.
+fn clean(bytes: &[u8]) -> Result<Avatar, AvatarError> {
+    Avatar::from_upload(bytes, ImageType::detect(bytes)?)
 }
 
 fn stored(picture: Avatar, modified: f64) -> StoredAvatar {

@@ -692,6 +692,13 @@ mod tests {
         let mapped = address("::ffff:192.0.2.1");
         assert_eq!(fail(&mut attempts, &mapped, 0), ["192.0.2.1 1 60"]);
         assert!(is_free(&mut attempts, &address("::ffff:192.0.2.2"), 0));
+        for host in 10..60 {
+            let mapped = address(&format!("::ffff:192.0.2.{host}"));
+            assert!(
+                fail_times(&mut attempts, &mapped, 0, 4).is_empty(),
+                "no network of IPv6"
+            );
+        }
     }
 
     #[test]
@@ -774,24 +781,30 @@ mod tests {
 
     #[test]
     fn of_two_penalties_the_longer_is_told() {
-        let mut attempts = Attempts::new();
         let proxy = "203.0.113.9";
-        let one = claimed(proxy, "10.0.0.1");
-        fail_times(&mut attempts, &one, 0, 5);
-        fail_times(&mut attempts, &one, 60, 5);
-        for client in 2..10 {
-            fail_times(
-                &mut attempts,
-                &claimed(proxy, &format!("10.0.0.{client}")),
-                60,
-                5,
-            );
+        let claim = |client: i64| claimed(proxy, &format!("10.0.0.{client}"));
+
+        let mut attempts = Attempts::new();
+        fail_times(&mut attempts, &claim(0), 0, 5);
+        for client in 0..9 {
+            fail_times(&mut attempts, &claim(client), 60, 5);
         }
+        assert_eq!(refusal(&mut attempts, &claim(99), 61).until, Some(at(120)));
+        let refused = refusal(&mut attempts, &claim(0), 61);
         assert_eq!(
-            refusal(&mut attempts, &claimed(proxy, "10.0.0.99"), 61).until,
-            Some(at(120))
+            (refused.until, refused.subject),
+            (Some(at(360)), SubjectKind::Address)
         );
-        assert_eq!(refusal(&mut attempts, &one, 61).until, Some(at(360)));
+
+        let mut attempts = Attempts::new();
+        for client in 0..20 {
+            fail_times(&mut attempts, &claim(client), client / 10 * 60, 5);
+        }
+        let refused = refusal(&mut attempts, &claim(19), 61);
+        assert_eq!(
+            (refused.until, refused.subject),
+            (Some(at(360)), SubjectKind::Proxy)
+        );
     }
 
     #[test]
@@ -1015,6 +1028,20 @@ mod tests {
         assert_eq!(attempts.lift_all(at(60)), 1, "the account's");
         let started = fail_times(&mut attempts, &address("192.0.2.1"), 60, 5);
         assert_eq!(started, ["192.0.2.1 2 300"]);
+
+        let mut attempts = Attempts::new();
+        fail_times(&mut attempts, &address("192.0.2.1"), 0, 4);
+        assert_eq!(attempts.lift("192.0.2.1", at(0)), 0);
+        assert_eq!(attempts.lift("2001:db8::/64", at(0)), 0);
+        assert_eq!(
+            fail(&mut attempts, &address("192.0.2.1"), 0).len(),
+            1,
+            "no penalty, no lift"
+        );
+        let mut attempts = Attempts::new();
+        fail_times(&mut attempts, &Source::Device([0; 32]), 0, 4);
+        attempts.lift(&format!("device:{}", "00".repeat(32)), at(0));
+        assert_eq!(fail(&mut attempts, &Source::Device([0; 32]), 0).len(), 1);
     }
 
     #[test]

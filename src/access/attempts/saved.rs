@@ -239,6 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_penalty_is_remembered_over_a_restart_for_a_day_after_its_end() {
+        for (pause, level) in [(DAY_SECONDS - 1, 5), (DAY_SECONDS, 1)] {
+            let mut attempts = Attempts::new();
+            let mut now = 0;
+            for length in [60, 300, 900, 3_600, DAY_SECONDS] {
+                fail(&mut attempts, now, 5);
+                now += length;
+            }
+            let mut restarted = restart(&attempts, now - 10);
+            assert_eq!(fail(&mut restarted, now + pause, 5), [level]);
+        }
+    }
+
+    #[test]
+    fn wrong_codes_may_be_saved_in_any_order() {
+        let codes = [0, 0, 0, 0, 0, -800, -800, -800, -800].map(|code| at(code).to_string());
+        let mut attempts = load(json!({ "penalties": [], "code_failures": codes }), 0).unwrap();
+        fail_codes(&mut attempts, 100, 4);
+        assert!(attempts.penalties(at(100)).is_empty());
+        fail_codes(&mut attempts, 100, 1);
+        assert_eq!(attempts.penalties(at(100)).len(), 1);
+    }
+
+    #[test]
     fn wrong_codes_count_after_a_restart() {
         let mut attempts = Attempts::new();
         fail_codes(&mut attempts, 0, 9);

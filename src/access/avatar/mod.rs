@@ -3,7 +3,7 @@
 //! What is uploaded is checked (its type, its size, its dimensions, every pixel) and cleaned. A
 //! still picture is decoded, turned upright, made small and encoded anew, so nothing of the
 //! original file is left but its colours. A moving one is decoded to see that it can be, and kept
-//! without all that is not picture: see [`gif`] and [`webp`].
+//! without all that is not picture: see `gif` and `webp`.
 //!
 //! **Invariant:** an [`Avatar`] from an upload holds no metadata. **Invariant:** no decoder sees a
 //! picture before its dimensions are known to be small.
@@ -133,13 +133,6 @@ impl Avatar {
                 }
             }
         };
-        Ok(Self { bytes, kind })
-    }
-
-    /// Takes what [`Avatar::bytes`] once gave. The type is read from the bytes; they are not
-    /// decoded, so a file of another origin belongs to [`Avatar::from_upload`].
-    pub fn from_stored(bytes: Vec<u8>) -> Result<Self, AvatarError> {
-        let kind = check_file(&bytes)?;
         Ok(Self { bytes, kind })
     }
 
@@ -441,15 +434,6 @@ mod tests {
                 Err(AvatarError::UnknownType)
             );
         }
-        assert_eq!(Avatar::from_stored(Vec::new()), Err(AvatarError::Empty));
-        assert_eq!(
-            Avatar::from_stored(long.clone()),
-            Err(AvatarError::TooLarge)
-        );
-        assert_eq!(
-            Avatar::from_stored(svg.to_vec()),
-            Err(AvatarError::UnknownType)
-        );
         long.truncate(MAX_BYTES);
         assert!(Avatar::from_upload(&long, ImageType::Png).is_ok());
     }
@@ -536,13 +520,25 @@ mod tests {
     }
 
     #[test]
+    fn a_decoder_keeps_to_the_limits_whatever_it_was_told() {
+        let check = |gif: Vec<u8>| {
+            let decoder = GifDecoder::new(Cursor::new(gif)).unwrap();
+            check_frames(&Frames::on_canvas(1, 1), decoder)
+        };
+        let gif = |width, height| samples::encode(samples::picture(width, height), ImageType::Gif);
+
+        assert_eq!(check(gif(4096, 1)), Ok(()));
+        assert_eq!(check(gif(4097, 1)), Err(AvatarError::Damaged));
+        assert_eq!(check(gif(1, 4097)), Err(AvatarError::Damaged));
+        let large = samples::bare_gif((2900, 2900), (2900, 2900), 2);
+        assert_eq!(check(large), Err(AvatarError::Decoded));
+    }
+
+    #[test]
     fn what_was_kept_is_taken_back() {
         for kind in ALL {
             let avatar = Avatar::from_upload(&samples::still(kind), kind).unwrap();
-            assert_eq!(
-                Avatar::from_stored(avatar.bytes().to_vec()),
-                Ok(avatar.clone())
-            );
+            assert_eq!(ImageType::detect(avatar.bytes()), Ok(kind));
             // To clean it again changes nothing of what it is.
             let again = Avatar::from_upload(avatar.bytes(), kind).unwrap();
             assert_eq!(samples::size(again.bytes()), samples::size(avatar.bytes()));

@@ -149,6 +149,9 @@ mod tests {
             "123\u{2013}456",
             "\u{2066}123456\u{2069}",
             "\u{feff}123456",
+            "123\u{ad}456",
+            "\u{202d}123456\u{202c}",
+            "123\u{2212}456",
         ] {
             let Ok(Code::Totp(code)) = Code::parse(text) else {
                 panic!("{text:?} is a code of the app");

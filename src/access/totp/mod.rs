@@ -119,16 +119,17 @@ pub fn check_code(
     }
 }
 
-/// Drops the burnt steps whose time has passed.
+/// Drops the burnt steps whose time has passed for good: also those that a clock which is set right
+/// could bring back are kept.
 pub fn drop_passed(burnt: &mut Vec<i64>, now: Timestamp) {
-    let oldest = current_step(now) - WINDOW;
-    burnt.retain(|step| *step >= oldest);
+    let current = current_step(now);
+    burnt.retain(|step| (step - current).abs() <= REACH);
 }
 
 /// Adds a step to the burnt ones, and drops those that have passed for good.
 pub fn burn_step(burnt: &mut Vec<i64>, step: i64, now: Timestamp) {
-    let current = current_step(now);
-    burnt.retain(|burnt| *burnt != step && (burnt - current).abs() <= REACH);
+    drop_passed(burnt, now);
+    burnt.retain(|burnt| *burnt != step);
     burnt.push(step);
 }
 
