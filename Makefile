@@ -2,7 +2,7 @@
 
 BINARY := target/release/proxmenux-monitor
 
-.PHONY: run test build check bless dev e2e setup
+.PHONY: run test build check bless dev e2e bench setup
 
 # Builds what is needed and serves on port 8008.
 run: build
@@ -37,3 +37,8 @@ dev:
 e2e: build
 	scripts/setup test
 	npm --prefix web run e2e
+
+# Measures the release binary against references in the same run: docs/benchmarks.md. ARGS=--quick is short.
+bench: build
+	bench/setup
+	cargo run --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench -- $(ARGS)

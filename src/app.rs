@@ -1,7 +1,7 @@
 //! The running program: its parts, and how they are put together.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,12 +20,16 @@ use crate::access::rights::Door;
 use crate::clock::Clock;
 use crate::config::{AuditTime, Locations, Settings};
 use crate::derivations::Derivations;
-use crate::host::system::System;
+use crate::host::system::{Identity, System};
+pub use crate::store::CopyState;
 use crate::store::{
-    AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Limits, Notice, Observer, State,
-    StatePaths, Store,
+    AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported, Limits,
+    Notice, Observer, RestoreError, State, StatePaths, Store,
 };
 use crate::token_memory::TokenMemory;
+
+/// How many pictures may arrive at once.
+const UPLOADS: usize = 4;
 
 /// Everything that handlers work with.
 pub struct App {
@@ -47,6 +51,8 @@ pub struct App {
     pub tokens: TokenMemory,
     /// The machine.
     pub system: System,
+    /// The right to send a picture: few at a time, since each is held in memory.
+    pub uploads: Semaphore,
     /// The right to decode a picture: one at a time, since each may take a lot of memory.
     pub decoding: Semaphore,
     live: ArcSwap<Live>,
@@ -63,6 +69,18 @@ pub struct Live {
     pub host_names: HostNames,
     /// The networks of this host's IPv6 links.
     pub on_link: Vec<IpNet>,
+}
+
+impl Live {
+    fn new(identity: &Identity, settings: Settings) -> Self {
+        let own = identity.names.iter();
+        let own = own.filter_map(|name| HostName::parse(name).ok());
+        Self {
+            host_names: HostNames::new(own, settings.host_names.iter().cloned()),
+            on_link: identity.ipv6_networks.clone(),
+            settings,
+        }
+    }
 }
 
 /// The program could not be put together.
@@ -93,6 +111,8 @@ impl App {
         };
         let (store, tightened) = Store::open(&paths, clock.clone(), watcher)?;
         told.extend(tightened);
+        told.extend(crate::store::tighten(&locations.settings, 0o600));
+        told.extend(crate::store::tighten(&locations.auth_log, 0o640));
         told.extend(fresh_start_beside_copies(&store, &paths));
         let (avatar, avatar_told) = AvatarFile::open(paths.avatar.clone());
         told.extend(avatar_told);
@@ -106,6 +126,7 @@ impl App {
             derivations: Derivations::start()?,
             tokens: TokenMemory::default(),
             system: System::new(),
+            uploads: Semaphore::new(UPLOADS),
             decoding: Semaphore::new(1),
             live: ArcSwap::default(),
             request_prefix: random::hex::<4>()?,
@@ -125,13 +146,14 @@ impl App {
     /// Takes other settings from now on.
     pub fn apply(&self, settings: Settings) {
         let identity = self.system.identity();
-        let own = identity.names.iter();
-        let own = own.filter_map(|name| HostName::parse(name).ok());
-        self.live.store(Arc::new(Live {
-            host_names: HostNames::new(own, settings.host_names.iter().cloned()),
-            on_link: identity.ipv6_networks.clone(),
-            settings,
-        }));
+        self.live.store(Arc::new(Live::new(&identity, settings)));
+    }
+
+    /// Takes over names and networks of this host that came or went.
+    pub fn refresh_identity(&self) {
+        let identity = self.system.identity();
+        self.live
+            .rcu(|live| Live::new(&identity, live.settings.clone()));
     }
 
     /// Writes down that the server runs without a password, as it does at each start.
@@ -289,6 +311,27 @@ impl Desk {
     /// Puts a copy of the state aside.
     pub fn put_aside(&self) -> io::Result<Option<PathBuf>> {
         crate::store::put_aside(&self.paths, self.clock.now())
+    }
+
+    /// Lists the copies of the state, the newest first.
+    pub fn copies(&self) -> Vec<Copy> {
+        crate::store::copies(&self.paths)
+    }
+
+    /// Puts a copy back, the newest good one where none is named; returns it, and where what it
+    /// replaced lies now.
+    pub fn restore(&self, copy: Option<&Path>) -> Result<(PathBuf, Option<PathBuf>), RestoreError> {
+        crate::store::restore(&self.paths, copy, self.clock.now())
+    }
+
+    /// Says what is in a file that could be taken over.
+    pub fn examine(&self, file: &Path) -> Result<Imported, ImportError> {
+        crate::store::examine(file)
+    }
+
+    /// Takes a state file over.
+    pub fn import(&self, file: &Path) -> Result<Imported, ImportError> {
+        crate::store::import(&self.paths, file, self.clock.now())
     }
 
     /// Writes down what a command did, by the name of who is root here.

@@ -49,7 +49,7 @@ pub struct ServeArguments {
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<ListenAddress>,
     /// Network of proxies whose word on the client's address is taken; replaces the default, loopback
-    #[arg(long, value_name = "CIDR", num_args = 1..)]
+    #[arg(long, value_name = "CIDR", num_args = 1.., value_parser = trusted_network)]
     pub trusted_proxy: Vec<String>,
     /// Serve the page from this folder instead of the one inside the binary
     #[arg(long, value_name = "DIR")]
@@ -74,6 +74,11 @@ impl ServeArguments {
             ..Self::default()
         }
     }
+}
+
+/// Checks one argument of the list, so that a bad one is wrong usage.
+fn trusted_network(text: &str) -> Result<String, ParseTrustedError> {
+    parse_trusted(text).map(|_networks| text.to_owned())
 }
 
 /// The form of the log on standard error.
@@ -279,7 +284,7 @@ pub enum ConfigError {
         error: Box<toml::de::Error>,
     },
     /// The list of trusted proxies is refused.
-    #[error("trusted proxies: {0}")]
+    #[error("the list of trusted proxies cannot be used")]
     Trusted(#[from] ParseTrustedError),
 }
 

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,6 +23,9 @@ use crate::access::totp::{BackupCheck, BackupCode, BackupCodeRecord, check_backu
 
 /// How many derivations wait in each queue.
 const QUEUE_LENGTH: usize = 16;
+
+/// How much a derivation gives way to the answers of other requests.
+const NICENESS: i32 = 5;
 
 /// Who waits for a derivation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,8 +185,13 @@ impl Shared {
     }
 
     fn work(&self) {
+        // On Linux this is the calling thread's own: other requests come first (`nice(2)`).
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "derivations run at the priority of everything else");
+        }
         while let Some(job) = self.next() {
-            job();
+            // Who waits hears of a panic by the end of the channel; the thread serves the next.
+            let _panicked = catch_unwind(AssertUnwindSafe(job));
         }
     }
 

@@ -350,7 +350,7 @@ fn is_neighbour(address: IpAddr, on_link: &[IpNet]) -> bool {
 }
 
 /// Returns whether a header of this lower-case name tells of a proxy on the way.
-fn is_forwarding(name: &str) -> bool {
+pub(super) fn is_forwarding(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(
             name,

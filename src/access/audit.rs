@@ -250,7 +250,7 @@ impl Event {
             Self::TokenRefused { .. } => "token refused",
             Self::StateLocked { .. } => "state locked",
             Self::StateUnlocked => "state unlocked",
-            Self::StateReloaded => "state changed by hand",
+            Self::StateReloaded => "state changed outside the server",
             Self::StateRestored => "state restored from the host",
             Self::StateImported => "state imported from the host",
             Self::StateUnsaved => "state not saved",

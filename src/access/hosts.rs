@@ -11,7 +11,7 @@ use http::header::{COOKIE, HOST, HeaderName, ORIGIN};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::access::address::Client;
+use crate::access::address::{Client, is_forwarding};
 
 const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
@@ -56,7 +56,10 @@ pub fn origin_allowed(headers: &HeaderMap, authority: Option<&str>, allow_list: 
     let Some(host) = real_host(headers, authority) else {
         return false;
     };
-    origin.is_of(host)
+    // Some proxies leave the port out of what they pass on. A browser never does.
+    let is_passed_on = headers.keys().any(|name| is_forwarding(name.as_str()));
+    let has_port = host.port.is_some() || origin.port == origin.scheme.default_port();
+    (origin.is_of(host) && (has_port || is_passed_on))
         || forwarded_hosts(headers)
             .flatten()
             .any(|host| origin.is_of(host))
@@ -643,7 +646,7 @@ mod tests {
     }
 
     /// `Origin`, `Host`, the lines of `X-Forwarded-Host`, allowed or not.
-    const ORIGINS: [(&str, &str, &[&str], bool); 30] = [
+    const ORIGINS: [(&str, &str, &[&str], bool); 31] = [
         // The page's own host and port.
         ("http://pve:8008", "pve:8008", &[], true),
         ("https://pve:8008", "pve:8008", &[], true),
@@ -660,8 +663,9 @@ mod tests {
         ("http://pve:80", "pve:80", &[], true),
         // The host says no port.
         ("https://pve", "pve", &[], true),
-        ("https://pve:8443", "pve", &[], true),
-        ("https://pve:8443", "pve:", &[], true),
+        ("https://pve:8443", "pve", &[], false),
+        ("https://pve:8443", "pve:", &[], false),
+        ("https://pve:8443", "pve", &["pve"], true),
         // Another port is another server.
         ("http://pve:8009", "pve:8008", &[], false),
         ("http://pve", "pve:8008", &[], false),

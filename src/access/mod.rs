@@ -257,6 +257,16 @@ impl Access {
         self.progress() != as_read
     }
 
+    /// Makes an old copy safe whose successor cannot be read: no session of it lives on, and no
+    /// code counts that may have been used since.
+    pub fn distrust(&mut self, now: Timestamp) {
+        self.end_sessions(|_all| true);
+        if self.totp_secret.is_some() {
+            let next = totp::current_step(now) + 1;
+            self.last_totp_counter = self.last_totp_counter.max(Some(next));
+        }
+    }
+
     /// What only ever grows, in numbers.
     fn progress(&self) -> (usize, usize, usize, Option<i64>, usize) {
         (

@@ -237,6 +237,7 @@ impl Access {
             device.last_used_at = now;
             return Ok(None);
         }
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let secret = random::base64url::<32>()?;
         self.remember_device(KnownDevice {
             hash: Digest::of(secret.as_bytes()),

@@ -23,18 +23,18 @@ pub struct ApiToken {
     pub id: Option<String>,
     /// What the owner called it.
     #[serde(default)]
-    pub name: Option<String>,
+    pub name: Option<Shown>,
     /// The SHA-256 of the token.
     pub token_hash: Digest,
     /// `…` and the token's last four characters.
     #[serde(default)]
-    pub token_prefix: Option<String>,
+    pub token_prefix: Option<Shown>,
     /// When it was made, as the file has it.
     #[serde(default)]
-    pub created_at: Option<String>,
+    pub created_at: Option<Shown>,
     /// When it ends, as the file has it; the signed claim decides.
     #[serde(default)]
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Shown>,
     /// The fingerprint of the secret that signed it; absent in old entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_with: Option<String>,
@@ -49,19 +49,46 @@ pub struct ApiToken {
     pub terminal: Option<bool>,
     /// When it was last used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_used_at: Option<String>,
+    pub last_used_at: Option<Shown>,
     /// From where it was last used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_used_from: Option<String>,
+    pub last_used_from: Option<Shown>,
     /// What a later version or another program keeps here.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Something that decides nothing and is only shown: a text, or whatever else the file has there,
+/// written back as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shown(serde_json::Value);
+
+impl Shown {
+    /// Returns the text, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+}
+
+impl From<String> for Shown {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
 }
 
 impl ApiToken {
     /// Returns the name by which the list and the commands know this token.
     pub fn id(&self) -> String {
         self.id.clone().unwrap_or_else(|| self.token_hash.short())
+    }
+
+    /// Returns what the owner called it; empty if nothing.
+    pub fn name(&self) -> &str {
+        self.name
+            .as_ref()
+            .and_then(Shown::as_str)
+            .unwrap_or_default()
     }
 
     /// Returns whether `address` is one that this token may be used from.
@@ -147,8 +174,8 @@ impl ApiTokens {
         else {
             return;
         };
-        token.last_used_at = Some(at);
-        token.last_used_from = Some(from.to_string());
+        token.last_used_at = Some(at.into());
+        token.last_used_from = Some(from.to_string().into());
     }
 
     /// Decides whether the token with this digest and these verified claims counts.
@@ -170,7 +197,7 @@ impl ApiTokens {
         let terminal = claims.terminal == Some(true) && token.terminal == Some(true);
         Ok(TokenIdentity {
             id: token.id(),
-            name: token.name.clone().unwrap_or_default(),
+            name: token.name().to_owned(),
             scope,
             terminal: terminal && scope == Scope::FullAdmin,
         })
@@ -450,6 +477,15 @@ mod tests {
         assert!(!read_again.contains(&early));
         assert!(read_again.contains(&late));
         assert!(read_again.contains(&ever));
+    }
+
+    #[test]
+    fn what_is_only_shown_may_be_anything() {
+        let tokens = token(r#"{"name":7,"created_at":1777040000.5,"last_used_at":null}"#);
+        assert_eq!(identify(&tokens, &claims(None)), Ok(Scope::FullAdmin));
+        let written = serde_json::to_value(&tokens).unwrap();
+        assert_eq!(written[0]["name"], 7);
+        assert_eq!(written[0]["created_at"], 1_777_040_000.5);
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl Auth {
                 desk.tell(&Event::TurnedOff);
                 let Ok(ended) = ended;
                 ui::line(&format!(
-                    "Protection is off, {ended} sessions ended. API tokens stay valid."
+                    "Protection is off, {} ended. API tokens stay valid.",
+                    ui::count(ended, "session")
                 ));
                 Ok(())
             }

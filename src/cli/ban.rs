@@ -75,6 +75,6 @@ fn lift(desk: &Desk, subject: Option<&str>) -> anyhow::Result<()> {
             subject: subject.unwrap_or("all").to_owned(),
         });
     }
-    ui::line(&format!("{lifted} penalties lifted."));
+    ui::line(&format!("{} lifted.", ui::count(lifted, "penalty")));
     Ok(())
 }

@@ -8,7 +8,6 @@ use super::ui::{self, Consent};
 use crate::access::audit::Event;
 use crate::access::rights::Door;
 use crate::app::Desk;
-use crate::store::import;
 
 #[derive(Args, Debug)]
 pub(super) struct Import {
@@ -23,16 +22,17 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) fn run(self, desk: &Desk) -> anyhow::Result<()> {
-        let has_state = desk
-            .store
-            .read()
-            .is_ok_and(|access| access.door() != Door::NotConfigured);
+        desk.examine(&self.file)?;
+        let has_state = desk.store.read().is_ok_and(|access| {
+            let has_tokens = !access.api_tokens().is_empty() || !access.revocations().is_empty();
+            access.door() != Door::NotConfigured || has_tokens
+        });
         if has_state {
             self.consent.obtain(
                 "There is a state already. Put the imported one in its place? A copy is kept.",
             )?;
         }
-        let imported = import(&desk.paths, &self.file, desk.clock.now())?;
+        let imported = desk.import(&self.file)?;
         desk.tell(&Event::StateImported);
         if self.json {
             return ui::json(&imported);

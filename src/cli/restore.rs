@@ -7,8 +7,7 @@ use clap::Args;
 use super::ui::{self, Consent};
 use crate::access::audit::Event;
 use crate::access::rfc3339;
-use crate::app::Desk;
-use crate::store::{CopyState, copies, restore};
+use crate::app::{CopyState, Desk};
 
 #[derive(Args, Debug)]
 pub(super) struct Restore {
@@ -35,7 +34,7 @@ impl Restore {
             self.consent
                 .obtain("The state is good as it is. Put a copy in its place all the same?")?;
         }
-        let (source, previous) = restore(&desk.paths, self.copy.as_deref(), desk.clock.now())?;
+        let (source, previous) = desk.restore(self.copy.as_deref())?;
         desk.tell(&Event::StateRestored);
         ui::line(&format!(
             "{} is back in place. A running server opens within two seconds.",
@@ -49,7 +48,7 @@ impl Restore {
 }
 
 fn list(desk: &Desk, json: bool) -> anyhow::Result<()> {
-    let copies = copies(&desk.paths);
+    let copies = desk.copies();
     if json {
         return ui::json(&copies);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::body::Bytes;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +33,7 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
     let (locations, told) = Locations::resolve(places)?;
     let overrides = Overrides::from(arguments);
     let (settings, settings_told) = Settings::read(&locations.settings, &overrides)?;
+    raise_descriptor_limit();
     let (app, app_told) = App::start(&locations, settings, Clock::machine())?;
     for sentence in told.into_iter().chain(settings_told).chain(app_told) {
         tracing::warn!("{sentence}");
@@ -68,6 +70,15 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
     runtime.shutdown_timeout(Duration::from_millis(500));
     app.store.close();
     served
+}
+
+/// Asks for as many file descriptors as the process may have, since each connection takes one.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of file descriptors stays as it is");
+    }
 }
 
 /// Takes the sockets that systemd opened, or opens those that were asked for.
@@ -154,7 +165,7 @@ async fn record(app: Arc<App>) {
         let app = Arc::clone(&app);
         let recorded = tokio::task::spawn_blocking(move || {
             app.system.record(app.clock.now());
-            app.apply(app.live().settings.clone());
+            app.refresh_identity();
         });
         if let Err(error) = recorded.await {
             tracing::error!(%error, "a minute was not recorded");

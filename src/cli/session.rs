@@ -119,6 +119,6 @@ fn end(
             session: session.id.clone(),
         });
     }
-    ui::line(&format!("{} sessions ended.", ended.len()));
+    ui::line(&format!("{} ended.", ui::count(ended.len(), "session")));
     Ok(())
 }

@@ -73,6 +73,8 @@ pub(super) fn start_log(format: LogFormat, filter: &str) {
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
+        // An error of the log itself would go to the same place, and panic there.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => log.init(),
@@ -101,5 +103,14 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) {
     print(&mut heads.iter().copied());
     for row in rows {
         print(&mut row.iter().map(String::as_str));
+    }
+}
+
+/// Says how many there are of something whose plural ends in `s` or `ies`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    match (number, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {thing}s"),
     }
 }

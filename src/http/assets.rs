@@ -23,6 +23,9 @@ use crate::access::digest::Digest;
 
 const INDEX: &str = "index.html";
 
+/// How deep an address of the page may be.
+const MAX_DEPTH: usize = 16;
+
 /// What the page may do: its own files, its own host, nothing inline.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; \
@@ -96,6 +99,7 @@ impl Assets {
         let headers = request.headers();
         match table.get(name).filter(|_| name != INDEX) {
             Some(asset) => asset.answer(headers, caching(name)),
+            None if name.matches('/').count() > MAX_DEPTH => Error::NotFound.into_response(),
             None if name.is_empty() || name == INDEX || is_navigation(headers) => {
                 match table.get(INDEX) {
                     Some(index) => index.answer_as_page(headers, name),
@@ -137,12 +141,12 @@ impl Asset {
     fn answer_as_page(&self, headers: &HeaderMap, name: &str) -> Response {
         let depth = name.matches('/').count();
         if depth == 0 {
-            return self.answer(headers, "no-cache");
+            return self.answer(headers, "no-store");
         }
         let up = "../".repeat(depth);
         let text = String::from_utf8_lossy(&self.plain).replace("=\"./", &format!("=\"{up}"));
         let mut response = text.into_response();
-        self.describe(response.headers_mut(), "no-cache");
+        self.describe(response.headers_mut(), "no-store");
         response.headers_mut().remove(ETAG);
         response
     }
@@ -272,8 +276,8 @@ mod tests {
             cached("/assets/a-1.js"),
             "public, max-age=31536000, immutable"
         );
-        assert_eq!(cached("/"), "no-cache");
-        assert_eq!(cached("/security"), "no-cache");
+        assert_eq!(cached("/"), "no-store");
+        assert_eq!(cached("/security"), "no-store");
         let policy = get("/", &BROWSER).headers()[CONTENT_SECURITY_POLICY].clone();
         assert!(!policy.to_str().unwrap().contains("unsafe"));
     }

@@ -5,6 +5,7 @@
 
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
+use jiff::SignedDuration;
 
 use crate::access::digest::Digest;
 use crate::access::sessions::{DEVICE_LIFETIME, LIFETIME};
@@ -35,25 +36,45 @@ impl Cookie {
         }
     }
 
-    /// Returns the digests of all values that came under this cookie's name: there can be more
+    /// Returns all values that came under this cookie's name: there can be more
     /// than one, from different paths.
-    pub(super) fn digests<'a>(
+    pub(super) fn values<'a>(
         self,
         headers: &'a HeaderMap,
         reach: &Reach,
-    ) -> impl Iterator<Item = Digest> + use<'a> {
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let name = self.name(reach.https);
         let lines = headers.get_all(COOKIE).into_iter();
         let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         pairs.filter_map(move |pair| {
             let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-            value.strip_prefix(b"=").map(Digest::of)
+            value.strip_prefix(b"=")
         })
+    }
+
+    /// Returns the digests of those values.
+    pub(super) fn digests<'a>(
+        self,
+        headers: &'a HeaderMap,
+        reach: &Reach,
+    ) -> impl Iterator<Item = Digest> + use<'a> {
+        self.values(headers, reach).map(Digest::of)
     }
 
     /// Adds the cookie to an answer.
     pub(super) fn set(self, headers: &mut HeaderMap, value: &str, reach: &Reach) {
         self.write(headers, value, reach, self.lifetime_seconds());
+    }
+
+    /// Adds the cookie to an answer, for the rest of its time.
+    pub(super) fn set_for(
+        self,
+        headers: &mut HeaderMap,
+        value: &str,
+        reach: &Reach,
+        left: SignedDuration,
+    ) {
+        self.write(headers, value, reach, left.as_secs());
     }
 
     /// Makes the browser forget the cookie.

@@ -31,6 +31,8 @@ pub(super) enum Error {
     ForeignOrigin,
     /// The state cannot be trusted; its details are for private addresses.
     Locked(Lock, Details),
+    /// An HTTP/1.1 request names no host, or more than one (RFC 9112 §3.2).
+    BadHost,
     /// There is nothing under this path.
     NotFound,
     /// The path does not take this method.
@@ -169,9 +171,11 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Locked(lock) => Self::Locked(lock, Details::Withheld),
-            StoreError::Full | StoreError::Busy | StoreError::Failed(_) | StoreError::Stopping => {
-                Self::Storage(error)
-            }
+            StoreError::Full
+            | StoreError::Gone
+            | StoreError::Busy
+            | StoreError::Failed(_)
+            | StoreError::Stopping => Self::Storage(error),
         }
     }
 }
@@ -239,6 +243,7 @@ impl Error {
             Self::Refused(refusal) => refused(*refusal),
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::Locked(..) => (StatusCode::SERVICE_UNAVAILABLE, "locked"),
+            Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Body(error) => body_error(error),
@@ -336,6 +341,7 @@ impl Error {
             Self::Refused(_)
             | Self::ForeignOrigin
             | Self::Locked(_, Details::Withheld)
+            | Self::BadHost
             | Self::NotFound
             | Self::MethodNotAllowed(_)
             | Self::Body(_)
@@ -367,6 +373,7 @@ impl Error {
                 "Forbidden"
             }
             Self::ForeignOrigin => "Foreign origin",
+            Self::BadHost => "Bad request",
             Self::Locked(..) => "Locked",
             Self::NotFound | Self::NoAvatar | Self::SessionNotFound => "Not found",
             Self::MethodNotAllowed(_) => "Method not allowed",
@@ -476,7 +483,7 @@ fn subject_name(kind: SubjectKind) -> &'static str {
 fn storage_error(error: &StoreError) -> (StatusCode, &'static str) {
     match error {
         StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
-        StoreError::Busy | StoreError::Stopping => {
+        StoreError::Gone | StoreError::Busy | StoreError::Stopping => {
             (StatusCode::SERVICE_UNAVAILABLE, "storage_busy")
         }
         StoreError::Locked(_) => (StatusCode::SERVICE_UNAVAILABLE, "locked"),
@@ -508,6 +515,7 @@ impl Error {
             Self::Refused(refusal) => refusal_sentence(*refusal).to_owned(),
             Self::ForeignOrigin => "This request came from a page of another site. Use the dashboard's own page.".to_owned(),
             Self::Locked(..) => "The state file cannot be read, so nobody is let in. As root on the host, run `proxmenux-monitor restore`.".to_owned(),
+            Self::BadHost => "Send exactly one Host header.".to_owned(),
             Self::NotFound => "There is nothing at this address.".to_owned(),
             Self::NoAvatar => "There is no avatar.".to_owned(),
             Self::MethodNotAllowed(methods) => format!("This address takes {methods} only."),
@@ -624,6 +632,9 @@ fn storage_sentence(error: &StoreError) -> &'static str {
     match error {
         StoreError::Full => {
             "The host's disk is full, so nothing was changed. Make room, then try again."
+        }
+        StoreError::Gone => {
+            "The state file is not there at the moment, so nothing was changed. Try again in two seconds."
         }
         StoreError::Busy => {
             "The state is being changed by a command on the host. Try again in a moment."

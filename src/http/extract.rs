@@ -17,8 +17,7 @@ const MAX_JSON: usize = 64 * 1024;
 /// How long a JSON body may take to arrive.
 const JSON_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A JSON body. An empty one without a type is `{}`, so that calls whose fields are all optional
-/// need none.
+/// A JSON body. An empty one is `{}`, so that calls whose fields are all optional need none.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
@@ -29,7 +28,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         let typed = parts.headers.get(CONTENT_TYPE);
         let is_json = typed.is_some_and(|value| is_json(value.as_bytes()));
         let bytes = read_body(&parts.headers, body, MAX_JSON, JSON_PATIENCE).await?;
-        if typed.is_none() && bytes.is_empty() {
+        if bytes.is_empty() {
             return Ok(Self(parse(b"{}")?));
         }
         if !is_json {
@@ -38,6 +37,11 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         Ok(Self(parse(&bytes)?))
     }
 }
+
+/// The body of a call that takes no fields.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoFields {}
 
 /// The last part of a path such as `/api/auth/sessions/{id}`. What is no text names nothing.
 pub(super) struct Id(pub(super) String);
@@ -83,7 +87,17 @@ fn is_json(content_type: &[u8]) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let whole = |message: &str| BodyError::Malformed {
+        field: None,
+        message: message.to_owned(),
+    };
+    // The parser would not look at the text of fields that it skips.
+    let text = std::str::from_utf8(bytes).map_err(|_not_utf8| whole("The body is not UTF-8."))?;
+    // A list of values in the order of the fields would be taken for the object.
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(whole("The body is not a JSON object."));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         malformed(&error.into_inner(), &path)
@@ -105,7 +119,7 @@ fn malformed(error: &serde_json::Error, path: &str) -> BodyError {
         | serde_json::error::Category::Eof
         | serde_json::error::Category::Io => {
             let place = format!("line {}, column {}", error.line(), error.column());
-            (None, format!("The body is not JSON ({place})."))
+            (in_body, format!("The body is not JSON ({place})."))
         }
         serde_json::error::Category::Data => {
             if let Some(name) = quoted("missing field `") {
@@ -174,7 +188,7 @@ mod tests {
             (r#"{"username": "a", "s3cret": 1}"#, Some("s3cret")),
             ("[]", None),
             ("\"s3cret\"", None),
-            ("{\"username\": \"s3cret", None),
+            ("{\"username\": \"s3cret", Some("username")),
             ("{} {}", Some("username")),
             ("nonsense", None),
             ("", None),

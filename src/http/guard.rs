@@ -115,7 +115,8 @@ fn credential(app: &App, access: &Access, visit: &Visit, headers: &HeaderMap) ->
 /// Returns the token of `Bearer <token>`: the scheme in any case, exactly two parts.
 fn bearer(line: &str) -> Option<&str> {
     let (scheme, token) = line.split_once(' ')?;
-    let is_token = !token.is_empty() && !token.contains([' ', '\t']);
+    let has_space = token.bytes().any(|byte| matches!(byte, b' ' | b'\t'));
+    let is_token = !token.is_empty() && !has_space;
     (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
 }
 

@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 
 use super::cookies::{Cookie, Reach};
 use super::error::{Error, Stage};
-use super::extract::Json;
+use super::extract::{Json, NoFields};
 use super::proof::{Claimed, ProofRefusal, Proven, prove, refused_late, to_the_end};
 use super::sessions::hand_over;
 use super::visit::{Presenter, Visit};
 use crate::access::audit::{Event, Method, Purpose};
 use crate::access::digest::Digest;
 use crate::access::passwords::Password;
+use crate::access::rights::{Door, Refusal};
 use crate::access::sessions::Factor;
 use crate::access::sign_in::{Arrival, SecondFactor, SignInError, SignedIn};
 use crate::access::{Access, Use, Used};
@@ -81,19 +82,31 @@ pub(super) async fn login(
         let claimed = Claimed {
             username: Some(body.username),
             password: Password::new(body.password),
-            code: body.totp_token.filter(|code| !code.is_empty()),
+            code: body.totp_token.filter(|code| !code.trim().is_empty()),
             purpose: Purpose::SignIn,
         };
-        let outcome = match prove(&app, &presenter, claimed).await {
-            Ok(proven) => sign_in(&app, &presenter, proven).await?,
-            Err(refusal) => Err(refusal),
-        };
+        let mut outcome = attempt(&app, &presenter, claimed.clone()).await?;
+        if matches!(outcome, Err(ProofRefusal::Changed)) {
+            // Another sign-in made the hash stronger meanwhile; against that one it may hold.
+            outcome = attempt(&app, &presenter, claimed).await?;
+        }
         match outcome {
             Ok(response) => Ok(response),
             Err(refusal) => at_sign_in(refusal),
         }
     })
     .await
+}
+
+async fn attempt(
+    app: &Arc<App>,
+    presenter: &Presenter,
+    claimed: Claimed,
+) -> Result<Result<Response, ProofRefusal>, Error> {
+    match prove(app, presenter, claimed).await {
+        Ok(proven) => sign_in(app, presenter, proven).await,
+        Err(refusal) => Ok(Err(refusal)),
+    }
 }
 
 /// Says a refusal to somebody who signs in. A code that is merely missing is no failure.
@@ -108,7 +121,9 @@ fn at_sign_in(refusal: ProofRefusal) -> Result<Response, Error> {
             };
             return Ok(axum::Json(answer).into_response());
         }
-        ProofRefusal::WrongPassword | ProofRefusal::NotProtected => Error::InvalidCredentials,
+        ProofRefusal::WrongPassword | ProofRefusal::Changed | ProofRefusal::NotProtected => {
+            Error::InvalidCredentials
+        }
         ProofRefusal::WrongCode(skew) => Error::WrongCode { skew },
         ProofRefusal::CodeAlreadyUsed(retry_after) => Error::CodeAlreadyUsed {
             stage: Stage::SignIn,
@@ -144,9 +159,11 @@ async fn sign_in(
     };
     let signed_in = signed_in.map_err(|error| match &error {
         StoreError::Locked(lock) => presenter.visit.locked(lock.clone()),
-        StoreError::Full | StoreError::Busy | StoreError::Failed(_) | StoreError::Stopping => {
-            Error::from(error)
-        }
+        StoreError::Full
+        | StoreError::Gone
+        | StoreError::Busy
+        | StoreError::Failed(_)
+        | StoreError::Stopping => Error::from(error),
     })?;
     match signed_in {
         Ok((signed_in, kept)) => Ok(Ok(answer(app, presenter, &user, (signed_in, kept)))),
@@ -197,17 +214,26 @@ pub(super) async fn resume(
     State(app): State<Arc<App>>,
     visit: Visit,
     headers: HeaderMap,
-) -> Result<axum::Json<SessionAnswer>, Error> {
+    body: Result<Json<NoFields>, Error>,
+) -> Result<Response, Error> {
     let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    if access.door() == Door::NotConfigured {
+        return Err(Refusal::SetupRequired.into());
+    }
+    let Json(NoFields {}) = body?;
     let now = app.clock.now();
     let reach = Reach::of(&headers, visit.client.https);
-    let mut hashes = Cookie::Resume.digests(&headers, &reach).take(8);
-    let session = hashes.find_map(|hash| access.sessions().find_by_resume(&hash));
-    let session = session.filter(|session| now < session.expires_at);
-    let session = session.filter(|session| !app.is_idle(&session.id, &access, &visit.live, now));
-    let (Some(session), Some(account), Some(secret)) =
-        (session, access.account(), access.signing_secret())
-    else {
+    let mut cookies = Cookie::Resume.values(&headers, &reach).take(8);
+    let found = cookies.find_map(|value| {
+        let session = access.sessions().find_by_resume(&Digest::of(value))?;
+        Some((session, value))
+    });
+    let (session, cookie) = found.ok_or(Error::NoSession)?;
+    let is_over = session.expires_at <= now;
+    if is_over || app.is_idle(&session.id, &access, &visit.live, now) {
+        return Err(Error::NoSession);
+    }
+    let (Some(account), Some(secret)) = (access.account(), access.signing_secret()) else {
         return Err(Error::NoSession);
     };
     let token = session
@@ -227,5 +253,10 @@ pub(super) async fn resume(
     };
     app.audit
         .write(&event, &visit.actor(Some(account.username)));
-    Ok(axum::Json(SessionAnswer::new(&token, "Session resumed.")))
+    let mut answer = HeaderMap::new();
+    let left = session.expires_at.duration_since(now);
+    let cookie = String::from_utf8_lossy(cookie);
+    Cookie::Resume.set_for(&mut answer, &cookie, &reach, left);
+    let body = SessionAnswer::new(&token, "Session resumed.");
+    Ok((answer, axum::Json(body)).into_response())
 }

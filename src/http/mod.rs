@@ -19,6 +19,7 @@ mod cookies;
 mod error;
 mod extract;
 mod guard;
+mod leftover;
 mod login;
 mod openapi;
 mod password;

@@ -60,7 +60,7 @@ pub(super) async fn change(
         let claimed = Claimed {
             username: None,
             password: Password::new(body.old_password),
-            code: body.totp_code.filter(|code| !code.is_empty()),
+            code: body.totp_code.filter(|code| !code.trim().is_empty()),
             purpose: Purpose::ChangePassword,
         };
         let proven = prove(&app, &presenter, claimed).await;
@@ -100,7 +100,7 @@ pub(super) async fn disable(
         let claimed = Claimed {
             username: None,
             password: Password::new(body.password),
-            code: body.totp_code.filter(|code| !code.is_empty()),
+            code: body.totp_code.filter(|code| !code.trim().is_empty()),
             purpose: Purpose::TurnOff,
         };
         let proven = prove(&app, &presenter, claimed).await;

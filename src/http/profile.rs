@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest as _, Multipart, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -135,6 +135,8 @@ pub(super) async fn put_avatar(
     visit: Visit,
     request: Request,
 ) -> Result<axum::Json<ProfileAnswer>, Error> {
+    let place = app.uploads.acquire().await;
+    let place = place.map_err(|error| Error::Internal(error.into()))?;
     let (bytes, declared) = tokio::time::timeout(PATIENCE, receive(request))
         .await
         .map_err(|_too_slow| BodyError::Incomplete)??;
@@ -144,7 +146,7 @@ pub(super) async fn put_avatar(
     let picture = read
         .map_err(|error| Error::Internal(error.into()))?
         .map_err(Error::Avatar)?;
-    drop(turn);
+    drop((turn, place));
     on_disk(&app, move |app| app.avatar.put(picture, app.clock.now())).await?;
     tell(&app, &visit, &Event::AvatarChanged);
     profile(&app, &visit)
@@ -193,7 +195,8 @@ async fn receive(request: Request) -> Result<(Bytes, ImageType), Error> {
 
 async fn receive_multipart(request: Request) -> Result<(Bytes, ImageType), Error> {
     let most = MAX_BYTES + MULTIPART_OVERHEAD;
-    let request = request.map(|body| Body::new(Limited::new(body, most)));
+    let mut request = request.map(|body| Body::new(Limited::new(body, most)));
+    DefaultBodyLimit::disable().apply(&mut request);
     let malformed = |message: &str| {
         Error::from(BodyError::Malformed {
             field: Some("file".to_owned()),
@@ -213,10 +216,14 @@ async fn receive_multipart(request: Request) -> Result<(Bytes, ImageType), Error
         if field.name() != Some("file") {
             continue;
         }
-        let declared = ImageType::parse(field.content_type().unwrap_or_default());
-        let declared = declared.map_err(Error::Avatar)?;
+        let declared = field.content_type().map(str::to_owned);
         let bytes = field.bytes().await.map_err(broken)?;
-        return Ok((bytes, declared));
+        let declared = match declared.as_deref() {
+            // A part that declares nothing cannot contradict its bytes.
+            None | Some("application/octet-stream") => ImageType::detect(&bytes),
+            Some(declared) => ImageType::parse(declared),
+        };
+        return Ok((bytes, declared.map_err(Error::Avatar)?));
     }
     Err(malformed("The multipart field `file` is missing."))
 }

@@ -20,6 +20,7 @@ use crate::derivations::{Against, Busy};
 use crate::store::{Held, Lock};
 
 /// What is presented.
+#[derive(Clone)]
 pub(super) struct Claimed {
     /// The name that was given; none where the session's account is meant.
     pub(super) username: Option<String>,
@@ -44,6 +45,8 @@ pub(super) struct Proven {
 pub(super) enum ProofRefusal {
     /// Name and password do not match.
     WrongPassword,
+    /// The password was right for a hash that is no longer the account's.
+    Changed,
     /// The code is wrong.
     WrongCode(Option<ClockSkew>),
     /// The password is right, and a code is needed.
@@ -70,7 +73,7 @@ impl ProofRefusal {
     /// Says it to somebody who confirms a change; `field` holds the password.
     pub(super) fn at_confirmation(self, field: &'static str) -> Error {
         match self {
-            Self::WrongPassword => Error::Reauthentication { field, skew: None },
+            Self::WrongPassword | Self::Changed => Error::Reauthentication { field, skew: None },
             Self::WrongCode(skew) => Error::Reauthentication {
                 field: "totp_code",
                 skew,
@@ -92,7 +95,7 @@ impl ProofRefusal {
 pub(super) fn refused_late(refusal: ProofError, now: Timestamp) -> ProofRefusal {
     match refusal {
         ProofError::NotProtected => ProofRefusal::NotProtected,
-        ProofError::Changed => ProofRefusal::WrongPassword,
+        ProofError::Changed => ProofRefusal::Changed,
         ProofError::CodeRequired => ProofRefusal::CodeRequired,
         ProofError::CodeAlreadyUsed => ProofRefusal::CodeAlreadyUsed(Some(until_next_step(now))),
     }

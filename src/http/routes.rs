@@ -12,7 +12,6 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::ToSchema;
 
 use super::assets::Assets;
@@ -236,9 +235,6 @@ pub fn router(app: &Arc<App>, assets: Assets) -> Router {
             let answer = elsewhere(&app, &assets, &request);
             async { answer }
         })
-        .layer(CatchPanicLayer::custom(|_panic| {
-            Error::from(anyhow::anyhow!("a handler panicked")).into_response()
-        }))
         .layer(from_fn_with_state(Arc::clone(app), first))
         .with_state(Arc::clone(app))
 }
@@ -252,8 +248,29 @@ fn no_such_method(methods: &[Method]) -> MethodRouter<Arc<App>> {
         let answer = only_with_credential(&app, &request, Error::MethodNotAllowed(allowed));
         async { answer }
     };
-    MethodRouter::new().fallback(answer)
+    // Each other method by name: to a fallback's answer the router adds `Allow`, whoever asks.
+    let others = ALL_METHODS
+        .into_iter()
+        .filter(|method| !methods.contains(method));
+    others
+        .filter_map(|method| MethodFilter::try_from(method).ok())
+        .fold(MethodRouter::new(), |router, method| {
+            router.on(method, answer.clone())
+        })
+        .fallback(answer)
 }
+
+/// The methods of RFC 9110 and RFC 5789 that the router can tell apart.
+const ALL_METHODS: [Method; 8] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::OPTIONS,
+    Method::TRACE,
+];
 
 /// Answers what is not in the table: the page, or nothing.
 fn elsewhere(app: &App, assets: &Assets, request: &Request) -> Response {

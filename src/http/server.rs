@@ -1,8 +1,9 @@
 //! Connections: accepted, bounded, timed, and ended without cutting an answer off.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,13 +21,16 @@ use crate::access::address::Transport;
 
 /// How many connections are served at once; more wait in the kernel.
 const MOST_CONNECTIONS: usize = 4096;
+/// How many of them one address may have, so that it cannot keep the others out. A proxy on this
+/// host speaks for many.
+const MOST_OF_ONE_PEER: usize = 512;
 /// How many wait in the kernel.
 const BACKLOG: u32 = 1024;
 /// How long a client may take to send a request's head, or sit idle between two.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a client may leave an answer unread before its connection is given up.
 const UNREAD_PATIENCE: u32 = 30_000;
-/// The largest head of a request.
+/// How much of a request's head is buffered, so about the largest one.
 const MAX_HEAD: usize = 32 * 1024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 100;
@@ -116,6 +120,7 @@ async fn accept(
     graceful: Arc<GracefulShutdown>,
     places: Arc<Semaphore>,
 ) {
+    let peers = Peers::default();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -130,11 +135,58 @@ async fn accept(
                 continue;
             }
         };
+        let Some(of_peer) = peers.admit(address.ip()) else {
+            continue;
+        };
         let serve = serve(stream, address, router.clone(), graceful.watcher());
         tokio::spawn(async move {
             serve.await;
-            drop(place);
+            drop((place, of_peer));
         });
+    }
+}
+
+/// How many connections each address has on one socket.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl Peers {
+    /// Counts a connection until what is returned is dropped; none if the address has too many.
+    fn admit(&self, address: IpAddr) -> Option<OfPeer> {
+        let address = address.to_canonical();
+        let mut counts = self.lock();
+        let count = counts.entry(address).or_default();
+        if *count >= MOST_OF_ONE_PEER && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(OfPeer {
+            peers: self.clone(),
+            address,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection of an address.
+struct OfPeer {
+    peers: Peers,
+    address: IpAddr,
+}
+
+impl Drop for OfPeer {
+    fn drop(&mut self) {
+        let mut counts = self.peers.lock();
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -158,5 +210,25 @@ async fn serve(stream: TcpStream, address: SocketAddr, router: Router, watcher: 
     let connection = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(client.ip = %address.ip(), %error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_keep_the_others_out() {
+        let peers = Peers::default();
+        let busy: IpAddr = "192.0.2.9".parse().unwrap();
+        let mut held = Vec::from_iter((0..MOST_OF_ONE_PEER).map(|_| peers.admit(busy)));
+        assert!(held.iter().all(Option::is_some));
+
+        assert!(peers.admit(busy).is_none());
+        assert!(peers.admit("192.0.2.10".parse().unwrap()).is_some());
+        held.pop();
+        assert!(peers.admit(busy).is_some());
+        drop(held);
+        assert!(peers.lock().is_empty());
     }
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::cookies::Cookie;
 use super::error::Error;
-use super::extract::Id;
+use super::extract::{Id, Json, NoFields};
 use super::guard::AdmittedCaller;
 use super::setup::Done;
 use super::visit::{Presenter, Visit};
@@ -181,6 +181,7 @@ pub(super) async fn logout(
     State(app): State<Arc<App>>,
     presenter: Presenter,
     caller: AdmittedCaller,
+    Json(NoFields {}): Json<NoFields>,
 ) -> Result<Response, Error> {
     if let Some(session) = caller.session() {
         let id = session.id.clone();

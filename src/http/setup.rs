@@ -70,8 +70,10 @@ impl Done {
 pub(super) async fn set_up(
     State(app): State<Arc<App>>,
     presenter: Presenter,
-    Json(body): Json<SetupBody>,
+    body: Result<Json<SetupBody>, Error>,
 ) -> Result<Response, Error> {
+    refuse_if_protected(&app, &presenter)?;
+    let Json(body) = body?;
     to_the_end(async move {
         permit(&app, &presenter, body.claim_code.as_deref())?;
         let username = UserName::parse(&body.username).map_err(Error::UserName)?;
@@ -110,8 +112,10 @@ pub(super) async fn set_up(
 pub(super) async fn decline(
     State(app): State<Arc<App>>,
     presenter: Presenter,
-    Json(body): Json<ClaimBody>,
+    body: Result<Json<ClaimBody>, Error>,
 ) -> Result<axum::Json<DeclinedAnswer>, Error> {
+    refuse_if_protected(&app, &presenter)?;
+    let Json(body) = body?;
     permit(&app, &presenter, body.claim_code.as_deref())?;
     let declined = app.store.update(Access::decline).await?;
     declined.map_err(set_up_error)?;
@@ -128,8 +132,10 @@ pub(super) async fn decline(
 pub(super) async fn enable(
     State(app): State<Arc<App>>,
     presenter: Presenter,
-    Json(body): Json<ClaimBody>,
+    body: Result<Json<ClaimBody>, Error>,
 ) -> Result<axum::Json<Done>, Error> {
+    refuse_if_protected(&app, &presenter)?;
+    let Json(body) = body?;
     permit(&app, &presenter, body.claim_code.as_deref())?;
     let taken_back = app.store.update(Access::take_back_decline).await?;
     taken_back.map_err(set_up_error)?;
@@ -138,13 +144,19 @@ pub(super) async fn enable(
     Ok(Done::saying("Set a password up now."))
 }
 
+/// Says first of all that there is nothing to set up, whatever the body is.
+fn refuse_if_protected(app: &App, presenter: &Presenter) -> Result<(), Error> {
+    let access = app.store.read();
+    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    match access.door() {
+        Door::Protected => Err(Error::AlreadyConfigured),
+        Door::NotConfigured | Door::Open => Ok(()),
+    }
+}
+
 /// Applies the rule of set-up. A wrong claim code counts as a failure.
 fn permit(app: &Arc<App>, presenter: &Presenter, claim_code: Option<&str>) -> Result<(), Error> {
     let visit = &presenter.visit;
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
-    if access.door() == Door::Protected {
-        return Err(Error::AlreadyConfigured);
-    }
     let visitor = SetupVisitor {
         is_private: visit.client.is_private(),
         host_allowed: visit.host_allowed,

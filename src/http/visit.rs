@@ -2,18 +2,22 @@
 //! headers that every answer carries.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use futures_util::FutureExt as _;
+
 use super::cookies::{Cookie, Reach};
 use super::error::{Details, Error};
+use super::leftover::Leftover;
 use crate::access::Access;
 use crate::access::address::{Client, Transport, client};
 use crate::access::attempts::Source;
@@ -176,24 +180,32 @@ pub(super) async fn first(
         &live.on_link,
     );
     let host_allowed = host_allowed(headers, authority, &client, &live.host_names);
-    let is_foreign = changes_something(request.method())
-        && !origin_allowed(headers, authority, &live.settings.cors_origins);
+    let wrong = wrong_from_the_start(&request, authority, &live);
     let request_id = app.next_request_id();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let is_api = path.starts_with("/api/");
     let cors = cors_answer(headers, &live);
+    let is_preflight = is_preflight(&method, headers, &cors);
     request.extensions_mut().insert(Visit {
         client,
         host_allowed,
         live,
     });
 
-    let mut response = if is_foreign {
-        Error::ForeignOrigin.into_response()
-    } else {
-        next.run(request).await
+    let leftover = Leftover::of(&mut request);
+    let mut response = match wrong {
+        Some(error) => error.into_response(),
+        None if is_preflight => StatusCode::NO_CONTENT.into_response(),
+        // One bad request cannot end the others on its connection.
+        None => AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| {
+                Error::from(anyhow::anyhow!("a handler panicked")).into_response()
+            }),
     };
+    leftover.read_off().await;
 
     let status = response.status();
     finish(status, response.headers_mut(), is_api, &request_id);
@@ -204,8 +216,27 @@ pub(super) async fn first(
     response
 }
 
+/// Says what no route needs to look at: a request without one host, or sent by another site's page.
+fn wrong_from_the_start(request: &Request, authority: Option<&str>, live: &Live) -> Option<Error> {
+    let headers = request.headers();
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Some(Error::BadHost);
+    }
+    let is_foreign = changes_something(request.method())
+        && !origin_allowed(headers, authority, &live.settings.cors_origins);
+    is_foreign.then_some(Error::ForeignOrigin)
+}
+
 fn changes_something(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether a browser asks, without the token, if a page of an allowed origin may send a request.
+fn is_preflight(method: &Method, headers: &HeaderMap, cors: &HeaderMap) -> bool {
+    *method == Method::OPTIONS
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && cors.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
 }
 
 /// Adds what every answer carries.
@@ -227,6 +258,7 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, is_api: bool, request_id:
             "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
         ),
     ];
+    headers.reserve(2 * EVERYWHERE.len());
     for (name, value) in EVERYWHERE {
         headers.insert(name, HeaderValue::from_static(value));
     }

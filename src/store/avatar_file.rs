@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ pub struct StoredAvatar {
 #[derive(Debug)]
 pub struct AvatarFile {
     path: PathBuf,
+    changing: Mutex<()>,
     stored: ArcSwapOption<StoredAvatar>,
 }
 
@@ -44,6 +45,7 @@ impl AvatarFile {
         };
         let file = Self {
             path,
+            changing: Mutex::new(()),
             stored: ArcSwapOption::from_pointee(stored),
         };
         (file, told)
@@ -56,6 +58,7 @@ impl AvatarFile {
 
     /// Replaces the picture, whole or not at all.
     pub fn put(&self, picture: Avatar, now: Timestamp) -> Result<(), StoreError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         files::replace_file(&self.path, picture.bytes(), Previous::Dropped)?;
         // The Python program reads the type from a file of its own; ours is in the bytes, so a
         // failure here loses only the way back.
@@ -73,6 +76,7 @@ impl AvatarFile {
 
     /// Removes the picture; none is removed already.
     pub fn remove(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         files::remove_if_there(&self.path)?;
         files::remove_if_there(&self.path.with_extension("type"))?;
         files::sync_directory(&self.path)?;

@@ -1,18 +1,20 @@
 //! The limiter as the program uses it: shared, durable where a restart must forgive nobody, and
 //! open to the command that lifts a penalty while the server runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::files::{self, Fingerprint, Previous, WriteLock};
 use crate::access::attempts::{
     Attempts, CodePlace, KnownDevice, Outcome, Penalty, Place, RefusalReason, Repeated,
-    SavedAttempts, Source, TooMany,
+    SavedAttempts, Source, Subject, TooMany,
 };
 
 /// Failures, places and penalties, with the file that keeps the penalties.
@@ -25,6 +27,8 @@ pub struct Limits {
 #[derive(Debug)]
 struct Known {
     attempts: Attempts,
+    /// Whom the file remembered when we last read or wrote it.
+    saved: BTreeSet<Subject>,
     version: Option<Fingerprint>,
 }
 
@@ -33,17 +37,26 @@ impl Limits {
     /// the limiter works without it, only from the start.
     pub fn open(path: PathBuf, now: Timestamp) -> (Self, Option<String>) {
         let version = Fingerprint::of(&path).ok().flatten();
-        let (attempts, told) = match read(&path, now) {
-            Ok(attempts) => (attempts, None),
-            Err(error) => {
-                let _kept_for_a_look = fs::rename(&path, files::beside(&path, ".damaged"));
-                let told = format!("{}: {error}; counting begins anew", path.display());
-                (Attempts::new(), Some(told))
-            }
+        let (saved, told) = match read(&path) {
+            Ok(saved) => (saved, None),
+            Err(error) => (SavedAttempts::default(), Some(error.to_string())),
         };
+        let subjects = saved.subjects().collect();
+        let (attempts, told) = match Attempts::from_saved(saved, now) {
+            Ok(attempts) => (attempts, told),
+            Err(error) => (Attempts::new(), Some(error.to_string())),
+        };
+        let told = told.map(|problem| {
+            let _kept_for_a_look = fs::rename(&path, files::beside(&path, ".damaged"));
+            format!("{}: {problem}; counting begins anew", path.display())
+        });
         let limits = Self {
             path,
-            known: Mutex::new(Known { attempts, version }),
+            known: Mutex::new(Known {
+                attempts,
+                saved: subjects,
+                version,
+            }),
         };
         (limits, told)
     }
@@ -53,7 +66,7 @@ impl Limits {
         let mut known = self.lock();
         let mut begun = known.attempts.begin(source, now);
         if matches!(&begun, Err(refused) if refused.reason == RefusalReason::Penalty)
-            && self.read_again_if_changed(&mut known, now)
+            && self.take_over_lifts(&mut known, now)
         {
             begun = known.attempts.begin(source, now);
         }
@@ -72,13 +85,13 @@ impl Limits {
         let mut known = self.lock();
         let mut begun = known.attempts.begin_code(device, now);
         if matches!(&begun, Err(refused) if refused.reason == RefusalReason::Penalty)
-            && self.read_again_if_changed(&mut known, now)
+            && self.take_over_lifts(&mut known, now)
         {
             begun = known.attempts.begin_code(device, now);
         }
         let place = begun?;
         if device == KnownDevice::No {
-            self.write(&mut known);
+            self.write(&mut known, now);
         }
         drop(known);
         Ok(HeldCode {
@@ -100,44 +113,59 @@ impl Limits {
     /// Lifts the penalties of a subject, or all of them; returns how many.
     pub fn lift(&self, subject: Option<&str>, now: Timestamp) -> io::Result<usize> {
         let mut known = self.lock();
-        self.read_again_if_changed(&mut known, now);
+        let _held = self.lock_file()?;
+        self.take_over_lifts(&mut known, now);
         let lifted = match subject {
             Some(subject) => known.attempts.lift(subject, now),
             None => known.attempts.lift_all(now),
         };
-        self.try_write(&mut known)?;
+        self.replace(&mut known)?;
         Ok(lifted)
     }
 
-    /// Takes over what a command changed in the file; true if it did.
-    fn read_again_if_changed(&self, known: &mut Known, now: Timestamp) -> bool {
+    /// Lifts here what a command lifted in the file; true if there was something.
+    fn take_over_lifts(&self, known: &mut Known, now: Timestamp) -> bool {
         let seen = Fingerprint::of(&self.path).ok().flatten();
         if seen == known.version {
             return false;
         }
-        let Ok(attempts) = read(&self.path, now) else {
+        let Ok(saved) = read(&self.path) else {
             return false;
         };
-        known.attempts = attempts;
+        let remembered: BTreeSet<Subject> = saved.subjects().collect();
+        let lifted = Vec::from_iter(known.saved.difference(&remembered).copied());
+        for subject in &lifted {
+            known.attempts.lift(&subject.to_string(), now);
+        }
+        known.saved = remembered;
         known.version = seen;
-        true
+        !lifted.is_empty()
     }
 
     /// Keeps what must outlive the process; a full disk weakens that, and nothing else.
-    fn write(&self, known: &mut Known) {
-        if let Err(error) = self.try_write(known) {
+    fn write(&self, known: &mut Known, now: Timestamp) {
+        let written = aside(|| {
+            let _held = self.lock_file()?;
+            self.take_over_lifts(known, now);
+            self.replace(known)
+        });
+        if let Err(error) = written {
             let path = self.path.display();
             tracing::error!(%path, %error, "penalties are not saved");
         }
     }
 
-    fn try_write(&self, known: &mut Known) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&known.attempts.to_saved())?;
-        let lock = files::beside(&self.path, ".lock");
-        let _held = WriteLock::take(&lock).map_err(io::Error::other)?;
+    fn replace(&self, known: &mut Known) -> io::Result<()> {
+        let saved = known.attempts.to_saved();
+        let text = serde_json::to_vec_pretty(&saved)?;
         files::replace_file(&self.path, &text, Previous::Dropped)?;
+        known.saved = saved.subjects().collect();
         known.version = Fingerprint::of(&self.path)?;
         Ok(())
+    }
+
+    fn lock_file(&self) -> io::Result<WriteLock> {
+        WriteLock::take(&files::beside(&self.path, ".lock")).map_err(io::Error::other)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -145,14 +173,20 @@ impl Limits {
     }
 }
 
-fn read(path: &std::path::Path, now: Timestamp) -> io::Result<Attempts> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempts::new()),
-        Err(error) => return Err(error),
-    };
-    let saved: SavedAttempts = serde_json::from_slice(&text)?;
-    Attempts::from_saved(saved, now).map_err(io::Error::other)
+/// Lets other tasks go on while the disk is waited for, where the runtime can.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _one_thread_or_none => work(),
+    }
+}
+
+fn read(path: &Path) -> io::Result<SavedAttempts> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(SavedAttempts::default()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A place that goes back when it is dropped.
@@ -171,7 +205,7 @@ impl Held {
         let mut known = self.limits.lock();
         let outcome = known.attempts.failed(place, now);
         if !outcome.penalties.is_empty() {
-            self.limits.write(&mut known);
+            self.limits.write(&mut known, now);
         }
         outcome
     }
@@ -200,7 +234,7 @@ impl HeldCode {
         };
         let mut known = self.limits.lock();
         let outcome = known.attempts.code_failed(place, now);
-        self.limits.write(&mut known);
+        self.limits.write(&mut known, now);
         outcome
     }
 }
@@ -281,6 +315,24 @@ mod tests {
         assert_eq!(command.lift(Some("192.0.2.9"), now()).unwrap(), 1);
 
         assert!(server.begin(&source(), now()).is_ok());
+    }
+
+    #[test]
+    fn a_lifted_penalty_does_not_come_back_with_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = limits(&dir);
+        fail_until_refused(&server);
+        assert_eq!(limits(&dir).lift(Some("192.0.2.9"), now()).unwrap(), 1);
+
+        let other = Source::Address("192.0.2.10".parse().unwrap());
+        while let Ok(held) = server.begin(&other, now()) {
+            let _penalty = held.fail(now());
+        }
+
+        assert!(server.begin(&source(), now()).is_ok());
+        let listed = limits(&dir).penalties(now());
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].subject.to_string(), "192.0.2.10");
     }
 
     #[test]

@@ -36,10 +36,13 @@ pub use audit_log::{AuditLog, AuditSettings};
 pub use avatar_file::{AvatarFile, StoredAvatar};
 pub use claim_code::ClaimCodeFile;
 pub use limits::{Held, HeldCode, Limits};
-pub use recovery::{Copy, CopyState, ImportError, Imported, RestoreError, copies, import, restore};
+pub use recovery::{
+    Copy, CopyState, ImportError, Imported, RestoreError, copies, examine, import, restore,
+};
 
 use crate::access::{Access, Use, Used};
 use crate::clock::Clock;
+use files::WriteLock;
 use writer::{Job, Writer};
 
 /// Where the parts of the state lie.
@@ -84,6 +87,9 @@ pub enum StoreError {
     /// There is no room on the disk.
     #[error("the disk is full")]
     Full,
+    /// The file is gone, perhaps only while an editor saves it.
+    #[error("the state file is not there")]
+    Gone,
     /// Another process holds the lock for too long.
     #[error("another process holds the state's lock")]
     Busy,
@@ -336,6 +342,7 @@ fn prepare(paths: &StatePaths) -> Vec<String> {
     }
     for file in [
         &paths.auth_json,
+        &paths.lock,
         &paths.claim_code,
         &paths.avatar,
         &paths.limits,
@@ -350,7 +357,16 @@ fn prepare(paths: &StatePaths) -> Vec<String> {
 
 /// Puts a copy of the state aside as `auth.json.bak-<UTC time>`; none if there is no state.
 pub fn put_aside(paths: &StatePaths, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    let _held = WriteLock::take(&paths.lock).map_err(io::Error::other)?;
     recovery::put_aside(&paths.auth_json, now)
+}
+
+/// Takes from a file's mode what goes beyond `allowed`; says so in a sentence.
+pub fn tighten(file: &Path, allowed: u32) -> Option<String> {
+    match files::tighten(file, allowed) {
+        Ok(sentence) => sentence,
+        Err(error) => Some(format!("{}: {error}", file.display())),
+    }
 }
 
 /// Stamps a name for a file that is put aside: `20260424T143211Z`.

@@ -94,6 +94,7 @@ pub fn copies(paths: &StatePaths) -> Vec<Copy> {
     let mut copies = Vec::from_iter(copies_beside(&paths.auth_json).filter_map(|path| {
         let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
         let written_at = Timestamp::try_from(modified.ok()?).ok()?;
+        let written_at = Timestamp::from_second(written_at.as_second()).ok()?;
         let state = match read(&path) {
             Ok(access) => CopyState::Good {
                 username: access.account().map(|account| account.username.to_owned()),
@@ -134,13 +135,24 @@ pub fn restore(
     Ok((source, previous))
 }
 
+/// Says what is in a file that could be taken over.
+pub fn examine(file: &Path) -> Result<Imported, ImportError> {
+    Ok(found(&read(file)?))
+}
+
 /// Takes over a state file of the Python program, or of another host.
 pub fn import(paths: &StatePaths, file: &Path, now: Timestamp) -> Result<Imported, ImportError> {
     let access = read(file)?;
+    let mut imported = found(&access);
+    imported.previous = put(paths, access, now)?;
+    Ok(imported)
+}
+
+fn found(access: &Access) -> Imported {
     let weak = access
         .account()
         .is_some_and(|account| account.hash.is_weak());
-    let mut imported = Imported {
+    Imported {
         username: access.account().map(|account| account.username.to_owned()),
         weak_password_hash: weak,
         second_factor: access.second_factor().is_some(),
@@ -148,9 +160,7 @@ pub fn import(paths: &StatePaths, file: &Path, now: Timestamp) -> Result<Importe
         api_tokens: access.api_tokens().len(),
         revoked_tokens: access.revocations().len(),
         previous: None,
-    };
-    imported.previous = put(paths, access, now)?;
-    Ok(imported)
+    }
 }
 
 /// Returns the paths of the copies, in no order.
@@ -186,8 +196,12 @@ fn put(
 ) -> Result<Option<PathBuf>, RestoreError> {
     let failed = |error: io::Error| RestoreError::Store(error.into());
     let _held = WriteLock::take(&paths.lock)?;
-    if let Ok(current) = read(&paths.auth_json) {
-        access.carry_over(&current);
+    match read(&paths.auth_json) {
+        Ok(current) => {
+            access.carry_over(&current);
+        }
+        // What was revoked or used since the copy was made is not known any more.
+        Err(_unreadable) => access.distrust(now),
     }
     let text = access.to_json().map_err(|error| failed(error.into()))?;
     let previous = put_aside(&paths.auth_json, now).map_err(failed)?;
@@ -202,7 +216,16 @@ pub(super) fn put_aside(path: &Path, now: Timestamp) -> io::Result<Option<PathBu
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let aside = files::beside(path, &format!(".bak-{}", stamp(now)));
+    let aside = free_name(path, &format!(".bak-{}", stamp(now)))?;
     files::replace_file(&aside, &bytes, Previous::Dropped)?;
     Ok(Some(aside))
+}
+
+/// Returns a name that no copy has yet: two copies in one second are two files.
+fn free_name(path: &Path, suffix: &str) -> io::Result<PathBuf> {
+    let numbered = (2..1000).map(|number| files::beside(path, &format!("{suffix}-{number}")));
+    std::iter::once(files::beside(path, suffix))
+        .chain(numbered)
+        .find(|name| !name.exists())
+        .ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }

@@ -123,6 +123,8 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct Version {
     fingerprint: Option<Fingerprint>,
+    /// The file could not be read, perhaps only for now: the next look tries again.
+    must_try_again: bool,
     /// The last state that could be trusted; what is read later must not undo it.
     good: Arc<Access>,
 }
@@ -135,6 +137,7 @@ pub(super) fn read_at_start(path: &Path) -> (State, Version) {
         let lock = lock(path, None, "the state directory is not there".to_owned());
         let version = Version {
             fingerprint: None,
+            must_try_again: false,
             good: nothing,
         };
         return (State::Locked(lock), version);
@@ -148,14 +151,24 @@ pub(super) fn read_at_start(path: &Path) -> (State, Version) {
         Ok(None) => (State::Ready(Arc::clone(&nothing)), nothing),
         Err(lock) => (State::Locked(lock), nothing),
     };
-    (state, Version { fingerprint, good })
+    let version = Version {
+        fingerprint,
+        must_try_again: matches!(&state, State::Locked(lock) if lock.line.is_none()),
+        good,
+    };
+    (state, version)
 }
 
 /// Reads the file; none if it is not there.
 fn read(path: &Path) -> Result<Option<Access>, Lock> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match fs::symlink_metadata(path) {
+                Ok(_dangling) => Err(lock(path, None, "it is a link to nothing".to_owned())),
+                Err(_nothing_there) => Ok(None),
+            };
+        }
         Err(error) => {
             return Err(lock(
                 path,
@@ -218,7 +231,20 @@ impl<O: Observer> Writer<O> {
     }
 
     /// Serves changes and looks at the file between them, until it is told to stop.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>, look_every: Duration) {
+    ///
+    /// If it ended otherwise, nobody would hear of a revocation any more; so nobody is let in then.
+    pub(super) fn run(self, jobs: &Receiver<Job>, look_every: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let file = self.paths.auth_json.clone();
+        if catch_unwind(AssertUnwindSafe(|| self.serve(jobs, look_every))).is_err() {
+            let problem = "its writer ended unexpectedly; restart the server".to_owned();
+            shared
+                .state
+                .store(Arc::new(State::Locked(lock(&file, None, problem))));
+        }
+    }
+
+    fn serve(mut self, jobs: &Receiver<Job>, look_every: Duration) {
         let mut looked = Instant::now();
         loop {
             let pause = look_every.saturating_sub(looked.elapsed());
@@ -245,7 +271,12 @@ impl<O: Observer> Writer<O> {
     fn commit(&mut self, mut changes: Vec<Box<dyn Change>>) {
         let written = self.write_changes(&mut changes);
         match written {
-            Err(error @ (StoreError::Full | StoreError::Busy | StoreError::Failed(_))) => {
+            Err(
+                error @ (StoreError::Full
+                | StoreError::Gone
+                | StoreError::Busy
+                | StoreError::Failed(_)),
+            ) => {
                 self.keep_what_may(changes, &error);
             }
             Ok(()) | Err(StoreError::Locked(_) | StoreError::Stopping) => {
@@ -260,7 +291,7 @@ impl<O: Observer> Writer<O> {
         let _held = WriteLock::take(&self.paths.lock)?;
         self.read_again_if_changed()?;
         if self.gone_since.is_some() {
-            return Err(StoreError::Busy);
+            return Err(StoreError::Gone);
         }
         let mut next = Access::clone(&*self.ready()?);
         if !apply(changes.iter_mut(), &mut next) {
@@ -344,7 +375,7 @@ impl<O: Observer> Writer<O> {
         let unchanged = seen
             .as_ref()
             .is_ok_and(|seen| *seen == self.version.fingerprint);
-        if unchanged && self.gone_since.is_none() {
+        if unchanged && self.gone_since.is_none() && !self.version.must_try_again {
             return;
         }
         // Whoever holds the lock is about to change the file again; the next look will do.
@@ -361,14 +392,16 @@ impl<O: Observer> Writer<O> {
             return Ok(());
         }
         let was_gone = self.gone_since.take().is_some();
-        if seen == self.version.fingerprint && !was_gone {
+        if seen == self.version.fingerprint && !was_gone && !self.version.must_try_again {
             return Ok(());
         }
         self.version.fingerprint = seen;
+        self.version.must_try_again = false;
         match read(&self.paths.auth_json) {
             Ok(Some(next)) => self.take_over(next),
             Ok(None) => Ok(()),
             Err(lock) => {
+                self.version.must_try_again = lock.line.is_none();
                 self.lock(lock);
                 Ok(())
             }
@@ -427,6 +460,9 @@ impl<O: Observer> Writer<O> {
     fn write_changes_in_memory(&mut self) -> Result<(), StoreError> {
         let _held = WriteLock::take(&self.paths.lock)?;
         self.read_again_if_changed()?;
+        if self.gone_since.is_some() {
+            return Err(StoreError::Gone);
+        }
         self.write(Access::clone(&*self.ready()?))
     }
 

@@ -429,11 +429,12 @@ pub(super) fn ask(
     let mut request =
         format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if let Some(token) = token {
-        request += &format!("Authorization: Bearer {token}\r\n");
+        request.extend(["Authorization: Bearer ", token, "\r\n"]);
     }
     if let Some(body) = &body {
-        let length = body.len();
-        request += &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+        let length = body.len().to_string();
+        request += "Content-Type: application/json\r\n";
+        request.extend(["Content-Length: ", &length, "\r\n"]);
     }
     request += "\r\n";
     request += &body.unwrap_or_default();
@@ -521,7 +522,8 @@ pub(super) fn add_session(state: &mut Value) -> String {
     };
     let secret = SigningSecret::parse(SECRET).unwrap();
     let now = Clock::machine().now();
-    let (session, secrets) = Session::start(USER, vec![Factor::Pwd], origin, &secret, now).unwrap();
+    let (session, secrets) =
+        Session::start(USER, vec![Factor::Pwd], &origin, &secret, now).unwrap();
     if state["sessions"].is_null() {
         state["sessions"] = json!([]);
     }

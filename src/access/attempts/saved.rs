@@ -90,6 +90,13 @@ pub struct SavedAttempts {
     code_failures: Vec<Timestamp>,
 }
 
+impl SavedAttempts {
+    /// Returns whom it remembers.
+    pub fn subjects(&self) -> impl Iterator<Item = Subject> {
+        self.penalties.iter().map(|penalty| penalty.subject)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SavedPenalty {
