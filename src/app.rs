@@ -102,6 +102,7 @@ impl App {
         clock: Clock,
     ) -> Result<(Self, Vec<String>), StartError> {
         let mut told = Vec::new();
+        told.extend(crate::store::make_private_directory(&locations.data));
         let audit = Arc::new(open_audit_log(locations, &settings, &clock));
         let paths = StatePaths::new(&locations.state, &locations.data);
         let claim_code = ClaimCodeFile::new(paths.claim_code.clone());

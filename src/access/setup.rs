@@ -310,69 +310,38 @@ mod tests {
 
     #[test]
     fn the_rule_of_set_up_has_one_table() {
+        use SetupFrom::{Code, Lan};
+        const HOST: Result<(), SetupRefusal> = Err(SetupRefusal::HostRefused);
+        const WRONG: Result<(), SetupRefusal> = Err(SetupRefusal::CodeWrong);
+        const NEEDED: Result<(), SetupRefusal> = Err(SetupRefusal::CodeRequired);
+
         let code = ClaimCode::generate().unwrap();
         let shown = code.expose();
         let right = Some(shown.as_str());
         for (from, is_private, host_allowed, claim_code, outcome) in [
-            (SetupFrom::Lan, true, true, None, Ok(())),
-            (
-                SetupFrom::Lan,
-                true,
-                false,
-                None,
-                Err(SetupRefusal::HostRefused),
-            ),
-            (SetupFrom::Lan, true, false, right, Ok(())),
-            (
-                SetupFrom::Lan,
-                true,
-                true,
-                Some("wrong"),
-                Err(SetupRefusal::CodeWrong),
-            ),
-            (
-                SetupFrom::Lan,
-                true,
-                true,
-                Some(""),
-                Err(SetupRefusal::CodeWrong),
-            ),
-            (
-                SetupFrom::Lan,
-                false,
-                true,
-                None,
-                Err(SetupRefusal::CodeRequired),
-            ),
-            (SetupFrom::Lan, false, false, right, Ok(())),
-            (
-                SetupFrom::Code,
-                true,
-                true,
-                None,
-                Err(SetupRefusal::CodeRequired),
-            ),
-            (SetupFrom::Code, true, true, right, Ok(())),
+            (Lan, true, true, None, Ok(())),
+            (Lan, true, false, None, HOST),
+            (Lan, true, false, right, Ok(())),
+            (Lan, true, true, Some("wrong"), WRONG),
+            (Lan, true, true, Some(""), WRONG),
+            (Lan, false, true, None, NEEDED),
+            (Lan, false, false, right, Ok(())),
+            (Code, true, true, None, NEEDED),
+            (Code, true, true, right, Ok(())),
         ] {
             let visitor = SetupVisitor {
                 is_private,
                 host_allowed,
                 claim_code,
             };
-            assert_eq!(
-                may_set_up(from, visitor, Some(&code)),
-                outcome,
-                "{from:?} {visitor:?}"
-            );
+            let decided = may_set_up(from, visitor, Some(&code));
+            assert_eq!(decided, outcome, "{from:?} {visitor:?}");
         }
         let visitor = SetupVisitor {
             is_private: true,
             host_allowed: true,
             claim_code: right,
         };
-        assert_eq!(
-            may_set_up(SetupFrom::Lan, visitor, None),
-            Err(SetupRefusal::CodeWrong)
-        );
+        assert_eq!(may_set_up(Lan, visitor, None), WRONG);
     }
 }

@@ -373,13 +373,14 @@ impl Error {
                 "Forbidden"
             }
             Self::ForeignOrigin => "Foreign origin",
-            Self::BadHost => "Bad request",
             Self::Locked(..) => "Locked",
             Self::NotFound | Self::NoAvatar | Self::SessionNotFound => "Not found",
             Self::MethodNotAllowed(_) => "Method not allowed",
             Self::Body(BodyError::MediaType(_)) => "Unsupported media type",
             Self::Body(BodyError::TooLarge) | Self::Avatar(AvatarError::TooLarge) => "Too large",
-            Self::Body(BodyError::Malformed { .. } | BodyError::Incomplete) => "Bad request",
+            Self::BadHost | Self::Body(BodyError::Malformed { .. } | BodyError::Incomplete) => {
+                "Bad request"
+            }
             Self::AlreadyConfigured => "Already configured",
             Self::NotDeclined => "Nothing was declined",
             Self::WeakPassword { .. } => "Password too weak",

@@ -119,7 +119,11 @@ fn malformed(error: &serde_json::Error, path: &str) -> BodyError {
         | serde_json::error::Category::Eof
         | serde_json::error::Category::Io => {
             let place = format!("line {}, column {}", error.line(), error.column());
-            (in_body, format!("The body is not JSON ({place})."))
+            let message = match &in_body {
+                Some(name) => format!("The body is not JSON at the field `{name}` ({place})."),
+                None => format!("The body is not JSON ({place})."),
+            };
+            (in_body, message)
         }
         serde_json::error::Category::Data => {
             if let Some(name) = quoted("missing field `") {
@@ -165,16 +169,15 @@ mod tests {
     }
 
     fn field(body: &str) -> Option<String> {
-        match parse::<Login>(body.as_bytes()).unwrap_err() {
-            BodyError::Malformed { field, message } => {
-                assert!(
-                    message.ends_with('.') && !message.contains("s3cret"),
-                    "{message}"
-                );
-                field
-            }
-            other => panic!("{other:?}"),
-        }
+        let error = parse::<Login>(body.as_bytes()).unwrap_err();
+        let BodyError::Malformed { field, message } = error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            message.ends_with('.') && !message.contains("s3cret"),
+            "{message}"
+        );
+        field
     }
 
     #[test]

@@ -255,7 +255,7 @@ fn no_such_method(methods: &[Method]) -> MethodRouter<Arc<App>> {
     others
         .filter_map(|method| MethodFilter::try_from(method).ok())
         .fold(MethodRouter::new(), |router, method| {
-            router.on(method, answer.clone())
+            router.on(method, answer)
         })
         .fallback(answer)
 }

@@ -361,6 +361,14 @@ pub fn put_aside(paths: &StatePaths, now: Timestamp) -> io::Result<Option<PathBu
     recovery::put_aside(&paths.auth_json, now)
 }
 
+/// Makes a directory that only its owner may enter; says in a sentence what stood in the way.
+pub fn make_private_directory(path: &Path) -> Option<String> {
+    match files::private_directory(path) {
+        Ok(sentence) => sentence,
+        Err(error) => Some(format!("{}: {error}", path.display())),
+    }
+}
+
 /// Takes from a file's mode what goes beyond `allowed`; says so in a sentence.
 pub fn tighten(file: &Path, allowed: u32) -> Option<String> {
     match files::tighten(file, allowed) {

@@ -94,7 +94,6 @@ pub fn copies(paths: &StatePaths) -> Vec<Copy> {
     let mut copies = Vec::from_iter(copies_beside(&paths.auth_json).filter_map(|path| {
         let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
         let written_at = Timestamp::try_from(modified.ok()?).ok()?;
-        let written_at = Timestamp::from_second(written_at.as_second()).ok()?;
         let state = match read(&path) {
             Ok(access) => CopyState::Good {
                 username: access.account().map(|account| account.username.to_owned()),
@@ -111,6 +110,10 @@ pub fn copies(paths: &StatePaths) -> Vec<Copy> {
         })
     }));
     copies.sort_by_key(|copy| std::cmp::Reverse(copy.written_at));
+    for copy in &mut copies {
+        let second = Timestamp::from_second(copy.written_at.as_second());
+        copy.written_at = second.unwrap_or(copy.written_at);
+    }
     copies
 }
 
@@ -131,7 +134,7 @@ pub fn restore(
             .ok_or_else(|| RestoreError::NoGoodCopy(paths.auth_json.clone()))?,
     };
     let access = read(&source)?;
-    let previous = put(paths, access, now)?;
+    let previous = put(paths, access, Source::OwnCopy, now)?;
     Ok((source, previous))
 }
 
@@ -144,7 +147,7 @@ pub fn examine(file: &Path) -> Result<Imported, ImportError> {
 pub fn import(paths: &StatePaths, file: &Path, now: Timestamp) -> Result<Imported, ImportError> {
     let access = read(file)?;
     let mut imported = found(&access);
-    imported.previous = put(paths, access, now)?;
+    imported.previous = put(paths, access, Source::Elsewhere, now)?;
     Ok(imported)
 }
 
@@ -188,20 +191,31 @@ fn read(path: &Path) -> Result<Access, RestoreError> {
     })
 }
 
+/// Where a state that is put in place comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// An earlier version of what was in place.
+    OwnCopy,
+    /// Another program or host.
+    Elsewhere,
+}
+
 /// Writes `access` in the state's place under the lock, and puts aside what was there.
 fn put(
     paths: &StatePaths,
     mut access: Access,
+    source: Source,
     now: Timestamp,
 ) -> Result<Option<PathBuf>, RestoreError> {
     let failed = |error: io::Error| RestoreError::Store(error.into());
     let _held = WriteLock::take(&paths.lock)?;
-    match read(&paths.auth_json) {
-        Ok(current) => {
+    match (read(&paths.auth_json), source) {
+        (Ok(current), _) => {
             access.carry_over(&current);
         }
         // What was revoked or used since the copy was made is not known any more.
-        Err(_unreadable) => access.distrust(now),
+        (Err(_unreadable), Source::OwnCopy) => access.distrust(now),
+        (Err(_unreadable), Source::Elsewhere) => {}
     }
     let text = access.to_json().map_err(|error| failed(error.into()))?;
     let previous = put_aside(&paths.auth_json, now).map_err(failed)?;

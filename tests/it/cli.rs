@@ -337,7 +337,7 @@ fn reset_password_asks_first_and_says_what_goes() {
     let ran = place.run(&["reset-password", "--yes"]);
 
     assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert!(ran.out.contains("1 sessions ended"), "{ran:?}");
+    assert!(ran.out.contains("1 session ended"), "{ran:?}");
     let aside = names(&place.config_dir());
     let aside = aside.iter().find(|name| name.starts_with("auth.json.bak-"));
     let aside = fs::read_to_string(place.config_dir().join(aside.unwrap())).unwrap();

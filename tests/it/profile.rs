@@ -240,7 +240,6 @@ async fn what_is_no_picture_is_refused_for_its_own_reason() {
     for (kind, bytes, status, code) in [
         ("image/svg+xml", &svg[..], 415, "avatar_unsupported"),
         ("text/plain", &png, 415, "avatar_unsupported"),
-        ("", &png, 415, "avatar_unsupported"),
         ("image/png", svg, 415, "avatar_unsupported"),
         ("image/png", b"MZ\x90\x00", 415, "avatar_unsupported"),
         ("image/jpeg", &png, 400, "avatar_type_mismatch"),
@@ -258,6 +257,22 @@ async fn what_is_no_picture_is_refused_for_its_own_reason() {
         before,
         "nothing was replaced"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_must_declare_its_type_and_a_part_of_a_form_need_not() {
+    let server = TestServer::start();
+    let png = picture(ImageFormat::Png);
+    for kind in ["", "application/octet-stream"] {
+        let raw = upload(&server.owner(), kind, &png).await;
+        assert_eq!(raw.verdict(), (415, "avatar_unsupported"), "{kind}");
+        let form = Sent::form(kind, &png);
+        let answer = server.owner().send("POST", AVATAR, form).await;
+        assert_eq!(answer.body["avatar_content_type"], "image/png", "{kind}");
+        let form = Sent::form(kind, b"MZ");
+        let answer = server.owner().send("POST", AVATAR, form).await;
+        assert_eq!(answer.verdict(), (415, "avatar_unsupported"), "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -403,7 +403,7 @@ async fn every_answer_carries_what_browsers_must_know() {
     let (page, asset) = (&answers[0].1, &answers[2].1);
     let policy = page.header("content-security-policy");
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-    assert_eq!(page.header("cache-control"), "no-cache");
+    assert_eq!(page.header("cache-control"), "no-store");
     let forever = "public, max-age=31536000, immutable";
     assert_eq!(asset.header("cache-control"), forever);
 }

@@ -732,7 +732,9 @@ fn import_refuses_what_it_cannot_read_and_changes_nothing() {
 
     let refused = place.run(&["import", damaged.to_str().unwrap(), "--yes"]);
     let missing = place.run(&["import", "missing.json", "--yes"]);
-    let unasked = place.run(&["import", damaged.to_str().unwrap()]);
+    let good = place.root().join("good.json");
+    put(&good, fixture("python-minimal.json"));
+    let unasked = place.run(&["import", good.to_str().unwrap()]);
 
     assert_eq!(
         (refused.status, missing.status, unasked.status),
