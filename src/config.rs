@@ -45,7 +45,7 @@ pub struct Places {
 /// How the server runs.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeArguments {
-    /// Address and port to listen on, repeatable; port 0 picks one [default: [::]:8008, dual stack]
+    /// Address and port to listen on, repeatable; port 0 picks one; without it every address at 8008
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<ListenAddress>,
     /// Network of proxies whose word on the client's address is taken; replaces the default, loopback

@@ -608,3 +608,17 @@ fn no_path_stands_twice_for_one_method() {
         assert!(!route.summary.is_empty(), "{}", route.path);
     }
 }
+
+#[test]
+fn the_document_for_people_has_every_route_and_no_other() {
+    let text = include_str!("../../docs/api.md");
+    let row = |route: &Route| format!("| `{} {}` |", route.method, route.path);
+
+    for route in routes() {
+        assert!(text.contains(&row(&route)), "{}", row(&route));
+    }
+    let rows = text
+        .lines()
+        .filter(|line| line.contains("/api/") && line.starts_with("| `"));
+    assert_eq!(rows.count(), routes().len());
+}
