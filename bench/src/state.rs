@@ -194,11 +194,13 @@ fn new_api_token(secret: &SigningSecret, now: Timestamp) -> anyhow::Result<(ApiT
     let token_hash = Digest::of(token.as_bytes());
     let record = ApiToken {
         id: Some(token_hash.short()),
-        name: Some(name),
+        name: Some(name.into()),
         token_hash,
-        token_prefix: token.get(token.len() - 4..).map(|end| format!("…{end}")),
-        created_at: Some(now.to_string()),
-        expires_at: Some(expires.to_string()),
+        token_prefix: token
+            .get(token.len() - 4..)
+            .map(|end| format!("…{end}").into()),
+        created_at: Some(now.to_string().into()),
+        expires_at: Some(expires.to_string().into()),
         signed_with: Some(secret.fingerprint()),
         scope: Some("full_admin".to_owned()),
         allowed_networks: None,
