@@ -17,9 +17,11 @@ use crate::access::audit::{Actor, Event};
 use crate::access::hosts::{HostName, HostNames};
 use crate::access::random;
 use crate::access::rights::Door;
+use crate::access::tokens::lifecycle::Reminder;
 use crate::clock::Clock;
 use crate::config::{AuditTime, Locations, Settings};
 use crate::derivations::Derivations;
+use crate::enrolments::Enrolments;
 use crate::host::system::{Identity, System};
 pub use crate::store::CopyState;
 use crate::store::{
@@ -47,6 +49,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// The pool for passwords.
     pub derivations: Derivations,
+    /// Authenticator apps that wait for their first code.
+    pub enrolments: Enrolments,
     /// Tokens that were seen.
     pub tokens: TokenMemory,
     /// The machine.
@@ -125,6 +129,7 @@ impl App {
             audit,
             limits: Arc::new(limits),
             derivations: Derivations::start()?,
+            enrolments: Enrolments::default(),
             tokens: TokenMemory::default(),
             system: System::new(),
             uploads: Semaphore::new(UPLOADS),
@@ -171,6 +176,35 @@ impl App {
         }
     }
 
+    /// Writes down which API tokens end soon, once at each threshold, and makes sure that replaced
+    /// ones whose time is over are revoked in the file too.
+    pub async fn look_after_tokens(&self) {
+        let now = self.clock.now();
+        let Ok(access) = self.store.read() else {
+            return;
+        };
+        let reminders = access.reminders(now);
+        if reminders.is_empty() && !access.has_tokens_to_retire(now) {
+            return;
+        }
+        let told = reminders.clone();
+        let noted = self.store.update(move |access| {
+            access.note_reminders(&told);
+            access.prune(now);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "reminders of API tokens were not noted");
+            return;
+        }
+        for reminder in reminders {
+            let Reminder { id, name, days } = reminder;
+            tracing::warn!(token = %id, name, days, "an API token ends soon");
+            let event = Event::TokenExpiring { token: id, days };
+            self.audit.write(&event, &Actor::default());
+        }
+    }
+
     /// Returns whether a session was unused for longer than the owner allows.
     pub fn is_idle(&self, session: &str, access: &Access, live: &Live, now: Timestamp) -> bool {
         let Some(idle) = live.settings.idle else {
@@ -210,7 +244,7 @@ fn fresh_start_beside_copies(store: &Store, paths: &StatePaths) -> Option<String
     let copies = crate::store::copies(paths);
     let newest = copies.first().filter(|_| is_fresh)?;
     Some(format!(
-        "{} is missing, so this is a fresh start; {} lies beside it: if that was not wanted, run `proxmenux-monitor restore`",
+        "{} is missing, so this is a fresh start; {} is a copy of an earlier one: if that was not wanted, run `proxmenux-monitor restore`",
         paths.auth_json.display(),
         newest.path.display()
     ))
@@ -255,6 +289,9 @@ impl Observer for Watcher {
             Notice::Unsaved(error) => {
                 tracing::error!(%error, "a change is held in memory, since it could not be written");
                 write(Event::StateUnsaved);
+            }
+            Notice::Uncopied(error) => {
+                tracing::error!(%error, "the state is written, but the copy for `restore` could not be");
             }
             Notice::Saved => tracing::info!("what was held in memory is written"),
         }

@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 use crate::access::passwords::{
     CreateHashError, Password, PasswordHash, Verification, verify_nothing,
 };
-use crate::access::totp::{BackupCheck, BackupCode, BackupCodeRecord, check_backup_code};
+use crate::access::totp::{
+    BackupCheck, BackupCode, BackupCodeRecord, BackupCodes, check_backup_code,
+};
 
 /// How many derivations wait in each queue.
 const QUEUE_LENGTH: usize = 16;
@@ -117,6 +119,23 @@ impl Derivations {
             .await?;
         self.add(1);
         Ok(hash)
+    }
+
+    /// Hashes a set of backup codes, and gives the codes back with it.
+    pub async fn hash_backup_codes(
+        &self,
+        priority: Priority,
+        codes: BackupCodes,
+    ) -> Result<(BackupCodes, Result<Vec<BackupCodeRecord>, CreateHashError>), Busy> {
+        let (codes, records) = self
+            .run(priority, move || {
+                let records = codes.hash();
+                (codes, records)
+            })
+            .await?;
+        let derived = records.as_ref().map_or(0, Vec::len);
+        self.add(u32::try_from(derived).unwrap_or(u32::MAX));
+        Ok((codes, records))
     }
 
     /// Looks a backup code up.

@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod derivations;
+pub mod enrolments;
 pub mod host;
 pub mod http;
 pub mod store;

@@ -2,6 +2,7 @@
 //! were written down. Bounded, and never trusted beyond the MAC: whether a token still counts is
 //! asked each time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,11 +14,23 @@ use crate::access::jwt::{self, Claims, ForeignToken, SigningSecret};
 const MOST: usize = 4096;
 const TELL_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
-/// The two bounded memories.
+/// The last time that a token of ours was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenRefused {
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub from: IpAddr,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// The bounded memories.
 #[derive(Debug)]
 pub struct TokenMemory {
     verified: Cache<Digest, Verified>,
     told: Cache<Digest, Timestamp>,
+    refused: Cache<Digest, TokenRefused>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +44,7 @@ impl Default for TokenMemory {
         Self {
             verified: Cache::new(MOST),
             told: Cache::new(MOST),
+            refused: Cache::new(MOST),
         }
     }
 }
@@ -55,6 +69,16 @@ impl TokenMemory {
         };
         self.verified.insert(*hash, verified);
         Ok(claims)
+    }
+
+    /// Remembers that a token was refused.
+    pub fn note_refusal(&self, hash: &Digest, refused: TokenRefused) {
+        self.refused.insert(*hash, refused);
+    }
+
+    /// Returns how a token was last refused, if it was since the server started.
+    pub fn last_refusal(&self, hash: &Digest) -> Option<TokenRefused> {
+        self.refused.get(hash)
     }
 
     /// Returns whether a refusal of this token was written down in the last ten minutes; if not,

@@ -27,6 +27,8 @@ pub enum Method {
     Code,
     /// A backup code.
     BackupCode,
+    /// A passkey.
+    Passkey,
     /// The claim code of a host that is being set up.
     ClaimCode,
 }
@@ -37,6 +39,7 @@ impl Method {
             Self::Password => "password",
             Self::Code => "code",
             Self::BackupCode => "backup_code",
+            Self::Passkey => "passkey",
             Self::ClaimCode => "claim_code",
         }
     }
@@ -53,6 +56,16 @@ pub enum Purpose {
     ChangePassword,
     /// Turning protection off.
     TurnOff,
+    /// Enrolling an authenticator app, and its first code.
+    EnrolApp,
+    /// Turning two-factor off.
+    TurnTwoFactorOff,
+    /// Making new backup codes.
+    RenewBackupCodes,
+    /// Making or replacing an API token.
+    MakeToken,
+    /// Adding, renaming or removing a passkey.
+    ChangePasskeys,
 }
 
 impl Purpose {
@@ -62,6 +75,11 @@ impl Purpose {
             Self::SetUp => "set_up",
             Self::ChangePassword => "change_password",
             Self::TurnOff => "turn_off",
+            Self::EnrolApp => "enrol_app",
+            Self::TurnTwoFactorOff => "turn_two_factor_off",
+            Self::RenewBackupCodes => "renew_backup_codes",
+            Self::MakeToken => "make_token",
+            Self::ChangePasskeys => "change_passkeys",
         }
     }
 }
@@ -92,6 +110,61 @@ pub enum Event {
     BackupCodeUsed {
         /// How many are left.
         left: usize,
+    },
+    /// Somebody asked for a secret to enrol an authenticator app with.
+    EnrolmentStarted,
+    /// An authenticator app became the second factor.
+    TwoFactorEnabled {
+        /// How many sessions ended with it.
+        ended: usize,
+    },
+    /// Two-factor was turned off.
+    TwoFactorDisabled {
+        /// How many sessions ended with it.
+        ended: usize,
+    },
+    /// The backup codes were replaced.
+    BackupCodesRenewed,
+    /// A passkey was added.
+    PasskeyAdded {
+        /// The passkey's id.
+        passkey: String,
+    },
+    /// A passkey got another name.
+    PasskeyRenamed {
+        /// The passkey's id.
+        passkey: String,
+    },
+    /// A passkey was removed.
+    PasskeyRemoved {
+        /// The passkey's id.
+        passkey: String,
+    },
+    /// An API token was made.
+    TokenCreated {
+        /// The token's id.
+        token: String,
+        /// How far it reaches.
+        scope: &'static str,
+    },
+    /// A successor of an API token was made.
+    TokenRotated {
+        /// The old token's id.
+        token: String,
+        /// The new token's id.
+        successor: String,
+    },
+    /// An API token was revoked.
+    TokenRevoked {
+        /// The token's id.
+        token: String,
+    },
+    /// An API token ends soon.
+    TokenExpiring {
+        /// The token's id.
+        token: String,
+        /// In how many days at most.
+        days: i64,
     },
     /// A first password was set.
     SetUp,
@@ -205,11 +278,22 @@ impl Event {
             | Self::Declined
             | Self::TurnedOff
             | Self::LoginReset
+            | Self::TwoFactorDisabled { .. }
+            | Self::TokenExpiring { .. }
             | Self::TokenRefused { .. }
             | Self::StateRestored => Level::Warning,
             Self::StateLocked { .. } | Self::StateUnsaved => Level::Error,
             Self::SignedIn { .. }
             | Self::BackupCodeUsed { .. }
+            | Self::EnrolmentStarted
+            | Self::TwoFactorEnabled { .. }
+            | Self::BackupCodesRenewed
+            | Self::PasskeyAdded { .. }
+            | Self::PasskeyRenamed { .. }
+            | Self::PasskeyRemoved { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRotated { .. }
+            | Self::TokenRevoked { .. }
             | Self::SetUp
             | Self::DeclineTakenBack
             | Self::SignedOut { .. }
@@ -232,6 +316,17 @@ impl Event {
             Self::SignedIn { .. } => "authentication success",
             Self::Failed { .. } | Self::RateLimited { .. } => "authentication failure",
             Self::BackupCodeUsed { .. } => "backup code used",
+            Self::EnrolmentStarted => "two-factor enrolment started",
+            Self::TwoFactorEnabled { .. } => "two-factor enabled",
+            Self::TwoFactorDisabled { .. } => "two-factor disabled",
+            Self::BackupCodesRenewed => "backup codes renewed",
+            Self::PasskeyAdded { .. } => "passkey added",
+            Self::PasskeyRenamed { .. } => "passkey renamed",
+            Self::PasskeyRemoved { .. } => "passkey removed",
+            Self::TokenCreated { .. } => "token created",
+            Self::TokenRotated { .. } => "token replaced",
+            Self::TokenRevoked { .. } => "token revoked",
+            Self::TokenExpiring { .. } => "token expires soon",
             Self::SetUp => "password set up",
             Self::Declined => "protection declined",
             Self::DeclineTakenBack => "protection no longer declined",
@@ -274,7 +369,25 @@ impl Event {
                 }
             }
             Self::BackupCodeUsed { left } => number(line, "left", *left as u64),
-            Self::PasswordChanged { ended } => number(line, "ended", *ended as u64),
+            Self::PasswordChanged { ended }
+            | Self::TwoFactorEnabled { ended }
+            | Self::TwoFactorDisabled { ended } => number(line, "ended", *ended as u64),
+            Self::PasskeyAdded { passkey }
+            | Self::PasskeyRenamed { passkey }
+            | Self::PasskeyRemoved { passkey } => field(line, "passkey", passkey),
+            Self::TokenCreated { token, scope } => {
+                field(line, "token", token);
+                field(line, "scope", scope);
+            }
+            Self::TokenRotated { token, successor } => {
+                field(line, "token", token);
+                field(line, "successor", successor);
+            }
+            Self::TokenRevoked { token } => field(line, "token", token),
+            Self::TokenExpiring { token, days } => {
+                field(line, "token", token);
+                number(line, "days", days.unsigned_abs());
+            }
             Self::SignedOut { session }
             | Self::SessionEnded { session }
             | Self::SessionResumed { session } => field(line, "session", session),
@@ -285,7 +398,9 @@ impl Event {
                 field(line, "reason", reason);
             }
             Self::StateLocked { problem } => field(line, "reason", problem),
-            Self::SetUp
+            Self::EnrolmentStarted
+            | Self::BackupCodesRenewed
+            | Self::SetUp
             | Self::Declined
             | Self::DeclineTakenBack
             | Self::OpenMode

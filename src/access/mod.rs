@@ -10,7 +10,7 @@
 //! | a host is set up, opened, reset | [`setup`] |
 //! | a person signs in and changes the password | [`sign_in`] |
 //! | passwords are judged and hashed | [`passwords`] |
-//! | codes of the second factor are checked | [`totp`] |
+//! | an app is enrolled and its codes are checked | [`totp`] |
 //! | sessions and known devices live and end | [`sessions`] |
 //! | API tokens count, and revoked ones do not | [`tokens`], [`jwt`] |
 //! | a route decides whom it answers | [`rights`] |
@@ -32,6 +32,7 @@ pub mod digest;
 pub mod document;
 pub mod hosts;
 pub mod jwt;
+pub mod label;
 pub mod passwords;
 pub mod profile;
 pub mod random;
@@ -134,6 +135,11 @@ impl Access {
         }
     }
 
+    /// Returns the passkeys.
+    pub fn passkeys(&self) -> &[serde_json::Value] {
+        &self.passkeys
+    }
+
     /// Returns the live sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
@@ -205,14 +211,25 @@ impl Access {
         ended
     }
 
+    /// Ends all sessions but one. Returns those that ended.
+    pub fn end_other_sessions(&mut self, kept: &str) -> Vec<Session> {
+        self.end_sessions(|session| session.id != kept)
+    }
+
     /// Notes uses that were held in memory: of sessions by id, of tokens by digest.
     pub fn note_uses(&mut self, uses: &[Use]) {
+        let secret = self.jwt_secret.as_ref().map(SigningSecret::fingerprint);
         for used in uses {
             match &used.what {
                 Used::Session(id) => self.sessions.note_use(id, used.at, used.from),
                 Used::Token(hash) => {
-                    let at = rfc3339(used.at);
-                    Arc::make_mut(&mut self.api_tokens).note_use(hash, at, used.from);
+                    let seen = tokens::TokenUse {
+                        at: used.at,
+                        from: used.from,
+                        scope: used.scope,
+                        signed_with: secret.as_deref(),
+                    };
+                    Arc::make_mut(&mut self.api_tokens).note_use(hash, seen);
                 }
             }
         }
@@ -223,30 +240,19 @@ impl Access {
         self.sessions
             .remove_where(|session| session.expires_at <= now);
         self.known_devices.retain(|device| device.is_known(now));
+        self.prune_tokens(now);
         self.revoked.prune(now);
         totp::drop_passed(&mut self.burnt_totp_steps, now);
     }
 
     /// Carries over what a file that was read again must not undo: `previous` is what held before.
     ///
-    /// While the signing secret is the same, no revocation is forgotten, no backup code unused, no
-    /// accepted step forgotten. If the password or the factor changed, the sessions that were
-    /// signed in with the old one end. Returns whether that made the state another than the file.
+    /// What is spent stays so ([`Self::keep_spent`]). If the password or the factor changed, the
+    /// sessions that were signed in with the old one end. Returns whether that made the state
+    /// another than the file.
     pub fn carry_over(&mut self, previous: &Self) -> bool {
         let as_read = self.progress();
-        if self.jwt_secret == previous.jwt_secret && self.jwt_secret.is_some() {
-            self.revoked.merge(&previous.revoked);
-            self.last_totp_counter = self.last_totp_counter.max(previous.last_totp_counter);
-            for step in &previous.burnt_totp_steps {
-                if !self.burnt_totp_steps.contains(step) {
-                    self.burnt_totp_steps.push(*step);
-                }
-            }
-            for record in &mut self.backup_codes {
-                let same = |old: &BackupCodeRecord| old.used && old.code == record.code;
-                record.used |= previous.backup_codes.iter().any(same);
-            }
-        }
+        self.keep_spent(previous);
         let credential_changed = self.password_hash != previous.password_hash
             || self.username != previous.username
             || self.second_factor() != previous.second_factor()
@@ -257,13 +263,41 @@ impl Access {
         self.progress() != as_read
     }
 
+    /// Takes over what is spent in `other`, another state of the same history: no revocation is
+    /// forgotten, no backup code unused, no accepted step forgotten. Returns whether there was any.
+    pub fn keep_spent(&mut self, other: &Self) -> bool {
+        if !self.has_history_of(other) {
+            return false;
+        }
+        let before = self.progress();
+        self.revoked.merge(&other.revoked);
+        self.last_totp_counter = self.last_totp_counter.max(other.last_totp_counter);
+        for step in &other.burnt_totp_steps {
+            if !self.burnt_totp_steps.contains(step) {
+                self.burnt_totp_steps.push(*step);
+            }
+        }
+        for record in &mut self.backup_codes {
+            let same = |old: &BackupCodeRecord| old.used && old.code == record.code;
+            record.used |= other.backup_codes.iter().any(same);
+        }
+        self.progress() != before
+    }
+
+    /// Returns whether the same secret signs the tokens of both, so that what one of them has
+    /// spent is spent for the other.
+    pub fn has_history_of(&self, other: &Self) -> bool {
+        self.jwt_secret.is_some() && self.jwt_secret == other.jwt_secret
+    }
+
     /// Makes an old copy safe whose successor cannot be read: no session of it lives on, and no
     /// code counts that may have been used since.
     pub fn distrust(&mut self, now: Timestamp) {
         self.end_sessions(|_all| true);
         if self.totp_secret.is_some() {
             let next = totp::current_step(now) + 1;
-            self.last_totp_counter = self.last_totp_counter.max(Some(next));
+            let last = self.spent_steps().last_credible(now);
+            self.last_totp_counter = last.max(Some(next));
         }
     }
 
@@ -323,6 +357,7 @@ impl CredentialRefusal {
             Self::Token(tokens::TokenRefusal::Unknown) => "unknown",
             Self::Token(tokens::TokenRefusal::Revoked) => "revoked",
             Self::Token(tokens::TokenRefusal::Expired) => "expired",
+            Self::Token(tokens::TokenRefusal::Rotated) => "rotated",
             Self::Token(tokens::TokenRefusal::UnknownScope) => "unknown_scope",
             Self::Token(tokens::TokenRefusal::WrongNetwork) => "wrong_network",
         }
@@ -338,6 +373,8 @@ pub struct Use {
     pub at: Timestamp,
     /// From where.
     pub from: IpAddr,
+    /// How far the token reached; none for a session.
+    pub scope: Option<rights::Scope>,
 }
 
 /// What was used.

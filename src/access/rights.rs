@@ -68,6 +68,16 @@ impl Scope {
         }
     }
 
+    /// Returns the name of the scope as it stands in tokens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::ReadOnly => "read_only",
+            Self::Operator => "operator",
+            Self::FullAdmin => "full_admin",
+        }
+    }
+
     /// Returns whether this scope is enough for `right`.
     fn reaches(self, right: Right) -> bool {
         match right {

@@ -275,6 +275,13 @@ impl Sessions {
         }
     }
 
+    /// Notes that a session proved a second factor.
+    pub fn note_second_factor(&mut self, id: &str, at: Timestamp) {
+        if let Some(session) = self.0.values_mut().find(|session| session.id == id) {
+            session.second_factor_at = Some(at);
+        }
+    }
+
     /// Decides whether the session of these verified claims is live.
     pub fn identify(
         &self,

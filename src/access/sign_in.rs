@@ -4,7 +4,7 @@
 //! of it is decided here, on the state as it is then. A proof of a credential that has changed
 //! meanwhile is worth nothing.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 use super::Access;
@@ -46,6 +46,36 @@ impl SecondFactor {
             Self::BackupCode(_) => Factor::Recovery,
         }
     }
+}
+
+/// How a call asks for the second factor, where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeDemand {
+    /// Each time.
+    Always,
+    /// Unless the session proved it less than ten minutes ago.
+    UnlessProvedLately,
+}
+
+/// What a session's person confirms a change with.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// The session that asks.
+    pub session: String,
+    /// What was proved.
+    pub proof: Proof,
+    /// Whether a code was asked for.
+    pub demand: CodeDemand,
+}
+
+/// How long a proof of the second factor excuses a session from the next.
+const LATELY: SignedDuration = SignedDuration::from_mins(10);
+
+/// Whether a second factor that is on must be part of a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Second {
+    Needed,
+    Excused,
 }
 
 /// A proof was not accepted.
@@ -167,17 +197,76 @@ impl Access {
         totp::burn_step(&mut self.burnt_totp_steps, step, now);
     }
 
+    /// Accepts what confirms a change, and consumes its second factor, which then excuses the
+    /// session for a while.
+    pub fn confirm(
+        &mut self,
+        confirmation: &Confirmation,
+        now: Timestamp,
+    ) -> Result<(), ProofError> {
+        let second = if self.asks_for_code(&confirmation.session, confirmation.demand, now) {
+            Second::Needed
+        } else {
+            Second::Excused
+        };
+        let factors = self.accept_with(&confirmation.proof, second, now)?;
+        if factors.iter().any(|factor| *factor != Factor::Pwd) {
+            self.sessions.note_second_factor(&confirmation.session, now);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a session must prove the second factor for a call that asks so.
+    pub fn asks_for_code(&self, session: &str, demand: CodeDemand, now: Timestamp) -> bool {
+        self.second_factor().is_some()
+            && match demand {
+                CodeDemand::Always => true,
+                CodeDemand::UnlessProvedLately => !self.proved_lately(session, now),
+            }
+    }
+
+    /// Returns whether a session proved a second factor a short while ago.
+    pub fn proved_lately(&self, session: &str, now: Timestamp) -> bool {
+        let proved_at = self
+            .sessions
+            .find(session)
+            .and_then(|session| session.second_factor_at);
+        proved_at.is_some_and(|at| is_lately(at, now))
+    }
+
+    /// Returns whether a session may enrol a first app without the password: its person has just
+    /// signed in with it.
+    pub fn may_enrol_unasked(&self, session: &str, now: Timestamp) -> bool {
+        let signed_in_at = self
+            .sessions
+            .find(session)
+            .map(|session| session.created_at);
+        self.second_factor().is_none() && signed_in_at.is_some_and(|at| is_lately(at, now))
+    }
+
     /// Accepts a proof against the state as it is now, and consumes its second factor.
     fn accept(&mut self, proof: &Proof, now: Timestamp) -> Result<Vec<Factor>, ProofError> {
+        self.accept_with(proof, Second::Needed, now)
+    }
+
+    fn accept_with(
+        &mut self,
+        proof: &Proof,
+        second: Second,
+        now: Timestamp,
+    ) -> Result<Vec<Factor>, ProofError> {
         let account = self.account().ok_or(ProofError::NotProtected)?;
         if account.username != proof.username || *account.hash != proof.hash {
             return Err(ProofError::Changed);
         }
         let mut factors = vec![Factor::Pwd];
-        if self.second_factor().is_some() {
-            let second = proof.second.as_ref().ok_or(ProofError::CodeRequired)?;
-            self.consume(second, now)?;
-            factors.push(second.factor());
+        match (&proof.second, self.second_factor()) {
+            (Some(proved), Some(_)) => {
+                self.consume(proved, now)?;
+                factors.push(proved.factor());
+            }
+            (None, Some(_)) if second == Second::Needed => return Err(ProofError::CodeRequired),
+            (None, Some(_)) | (_, None) => {}
         }
         if let Some(stronger) = &proof.upgrade {
             self.password_hash = Some(stronger.clone());
@@ -248,6 +337,12 @@ impl Access {
         });
         Ok(Some(secret))
     }
+}
+
+/// A time that lies ahead comes from a clock that was wrong, and counts for nothing.
+fn is_lately(at: Timestamp, now: Timestamp) -> bool {
+    let past = now.duration_since(at);
+    !past.is_negative() && past < LATELY
 }
 
 #[cfg(test)]
@@ -426,7 +521,7 @@ mod tests {
                 .sign_in(
                     &proof(None),
                     &arrival(None),
-                    now() + jiff::SignedDuration::from_secs(1),
+                    now() + SignedDuration::from_secs(1),
                 )
                 .unwrap();
         }

@@ -13,6 +13,8 @@ mod reset_password;
 mod restore;
 mod serve;
 mod session;
+mod token;
+mod totp;
 mod ui;
 
 use std::process::ExitCode;
@@ -40,6 +42,10 @@ enum Command {
     Auth(auth::Auth),
     /// Clear the interactive login; API tokens stay valid
     ResetPassword(reset_password::ResetPassword),
+    /// Turn two-factor off when the phone is lost
+    Totp(totp::Totp),
+    /// Make, list or revoke API tokens
+    Token(token::TokenCommand),
     /// List or end sessions
     Session(session::SessionCommand),
     /// List or lift the penalties of failed sign-ins
@@ -69,6 +75,8 @@ pub fn run() -> ExitCode {
         Some(Command::ResetPassword(command)) => {
             at_desk(&arguments.places, |desk| command.run(desk))
         }
+        Some(Command::Totp(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
+        Some(Command::Token(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Session(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Ban(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::ClaimCode(command)) => at_desk(&arguments.places, |desk| command.run(desk)),

@@ -54,7 +54,7 @@ fn list(desk: &Desk, json: bool) -> anyhow::Result<()> {
     }
     if copies.is_empty() {
         ui::line(&format!(
-            "There is no copy beside {}.",
+            "There is no copy of {}.",
             desk.paths.auth_json.display()
         ));
         return Ok(());

@@ -58,6 +58,7 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
         };
         tokio::spawn(follow.reload_on_hangup());
         tokio::spawn(record(Arc::clone(&app)));
+        tokio::spawn(remind(Arc::clone(&app)));
         tokio::spawn(feed_watchdog());
         for address in server.addresses()? {
             ui::line(&format!("listening on http://{address}"));
@@ -170,6 +171,16 @@ async fn record(app: Arc<App>) {
         if let Err(error) = recorded.await {
             tracing::error!(%error, "a minute was not recorded");
         }
+    }
+}
+
+/// Reminds the owner of API tokens that end soon, and lets those end whose successor has taken over.
+async fn remind(app: Arc<App>) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        minute.tick().await;
+        app.look_after_tokens().await;
     }
 }
 

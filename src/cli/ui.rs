@@ -32,6 +32,12 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says beside a command's result what is not part of it.
+#[expect(clippy::print_stderr, reason = "this is where commands print")]
+pub(super) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Prints an error.
 #[expect(clippy::print_stderr, reason = "this is where commands print")]
 pub(super) fn error(text: &str) {

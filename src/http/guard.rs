@@ -13,12 +13,13 @@ use super::error::Error;
 use super::visit::Visit;
 use crate::access::audit::Event;
 use crate::access::digest::Digest;
-use crate::access::rights::{Caller, Credential, Right, decide};
+use crate::access::rights::{Caller, Credential, Refusal, Right, decide};
 use crate::access::sessions::{SessionIdentity, SessionRefusal};
 use crate::access::tokens::TokenIdentity;
-use crate::access::{Access, CredentialRefusal, Use, Used};
+use crate::access::{Access, Use, Used};
 use crate::app::App;
 use crate::store::State as Stored;
+use crate::token_memory::TokenRefused;
 
 /// A page sends this with what it asks by itself, so that a page left open is idle all the same.
 const BACKGROUND: &str = "x-monitor-background";
@@ -64,25 +65,48 @@ pub(super) fn admit(
         Stored::Locked(_) if right == Right::Public => return Ok(Caller::Anyone),
         Stored::Locked(lock) => return Err(visit.locked(lock.clone())),
     };
-    let credential = credential(app, access, visit, headers);
-    Ok(decide(access.door(), right, credential, visit.visitor())?)
-}
-
-/// Reads the one `Authorization` header and says what its token is worth.
-fn credential(app: &App, access: &Access, visit: &Visit, headers: &HeaderMap) -> Credential {
-    let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let Some(line) = lines.next() else {
-        return Credential::Missing;
-    };
-    let token = line.to_str().ok().and_then(bearer);
-    let (Some(token), None) = (token, lines.next()) else {
-        return Credential::Malformed;
+    let token = match bearer_of(headers) {
+        Ok(token) => token,
+        Err(credential) => return Ok(decide(access.door(), right, credential, visit.visitor())?),
     };
     let hash = Digest::of(token.as_bytes());
+    let credential = worth(app, access, visit, (token, hash));
+    match decide(access.door(), right, credential, visit.visitor()) {
+        Ok(caller) => {
+            if !headers.contains_key(BACKGROUND) {
+                note_use(app, access, visit, (&caller, hash));
+            }
+            Ok(caller)
+        }
+        Err(refusal) => {
+            if refusal == Refusal::InsufficientScope {
+                tell_refusal(app, visit, &hash, "insufficient_scope");
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+/// Returns the token of the one `Authorization` header, or what its absence is worth.
+fn bearer_of(headers: &HeaderMap) -> Result<&str, Credential> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let line = lines.next().ok_or(Credential::Missing)?;
+    let token = line.to_str().ok().and_then(bearer);
+    match (token, lines.next()) {
+        (Some(token), None) => Ok(token),
+        (Some(_) | None, _) => Err(Credential::Malformed),
+    }
+}
+
+/// Says what a token is worth.
+fn worth(app: &App, access: &Access, visit: &Visit, (token, hash): (&str, Digest)) -> Credential {
     let Some(secret) = access.signing_secret() else {
         return Credential::Invalid;
     };
     let Ok(claims) = app.tokens.verify(token, &hash, secret) else {
+        if access.api_tokens().find(&hash).is_some() {
+            tell_refusal(app, visit, &hash, "secret_changed");
+        }
         return Credential::Invalid;
     };
     let now = app.clock.now();
@@ -99,14 +123,9 @@ fn credential(app: &App, access: &Access, visit: &Visit, headers: &HeaderMap) ->
         | Credential::Invalid => Ok(credential),
     });
     match outcome {
-        Ok(credential) => {
-            if !headers.contains_key(BACKGROUND) {
-                note_use(app, access, visit, &credential, hash);
-            }
-            credential
-        }
+        Ok(credential) => credential,
         Err(refusal) => {
-            tell_refusal(app, visit, &hash, refusal);
+            tell_refusal(app, visit, &hash, refusal.name());
             Credential::Invalid
         }
     }
@@ -120,10 +139,10 @@ fn bearer(line: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
 }
 
-fn note_use(app: &App, access: &Access, visit: &Visit, credential: &Credential, hash: Digest) {
-    let what = match credential {
-        Credential::Session(session) => Used::Session(session.id.clone()),
-        Credential::Token(token) => {
+fn note_use(app: &App, access: &Access, visit: &Visit, (caller, hash): (&Caller, Digest)) {
+    let (what, scope) = match caller {
+        Caller::Session(session) => (Used::Session(session.id.clone()), None),
+        Caller::Token(token) => {
             let listed = access.api_tokens().find(&hash);
             let is_first = listed.is_some_and(|listed| listed.last_used_at.is_none())
                 && app.store.last_use(&Used::Token(hash)).is_none();
@@ -133,26 +152,30 @@ fn note_use(app: &App, access: &Access, visit: &Visit, credential: &Credential, 
                 };
                 app.audit.write(&event, &visit.actor(Some(&token.name)));
             }
-            Used::Token(hash)
+            (Used::Token(hash), Some(token.scope))
         }
-        Credential::Missing | Credential::Malformed | Credential::Invalid => return,
+        Caller::Anyone | Caller::OpenMode => return,
     };
     app.store.note_use(Use {
         what,
         at: app.clock.now(),
         from: visit.client.address,
+        scope,
     });
 }
 
-/// Writes down that a token of ours was refused: once in ten minutes for each, since a sensor with
-/// a revoked token asks every few seconds.
-fn tell_refusal(app: &App, visit: &Visit, hash: &Digest, refusal: CredentialRefusal) {
-    if app.tokens.is_told(hash, app.clock.now()) {
+/// Remembers that a token of ours was refused, and writes it down: once in ten minutes for each,
+/// since a sensor with a revoked token asks every few seconds.
+fn tell_refusal(app: &App, visit: &Visit, hash: &Digest, reason: &'static str) {
+    let (at, from) = (app.clock.now(), visit.client.address);
+    app.tokens
+        .note_refusal(hash, TokenRefused { at, from, reason });
+    if app.tokens.is_told(hash, at) {
         return;
     }
     let event = Event::TokenRefused {
         token: hash.short(),
-        reason: refusal.name().to_owned(),
+        reason: reason.to_owned(),
     };
     app.audit.write(&event, &visit.actor(None));
 }

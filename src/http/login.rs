@@ -84,6 +84,7 @@ pub(super) async fn login(
             password: Password::new(body.password),
             code: body.totp_token.filter(|code| !code.trim().is_empty()),
             purpose: Purpose::SignIn,
+            confirms: None,
         };
         let mut outcome = attempt(&app, &presenter, claimed.clone()).await?;
         if matches!(outcome, Err(ProofRefusal::Changed)) {
@@ -247,6 +248,7 @@ pub(super) async fn resume(
         what: Used::Session(session.id.clone()),
         at: now,
         from: visit.client.address,
+        scope: None,
     });
     let event = Event::SessionResumed {
         session: session.id.clone(),

@@ -15,6 +15,7 @@
 //! **Invariant:** no cause of a failure leaves the process, only its code and our sentence.
 
 pub mod assets;
+mod confirm;
 mod cookies;
 mod error;
 mod extract;
@@ -31,6 +32,8 @@ mod sessions;
 mod setup;
 mod status;
 mod system;
+mod tokens;
+mod totp;
 mod visit;
 
 pub use openapi::document;

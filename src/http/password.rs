@@ -8,11 +8,13 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::confirm::{Demand, Presented, change as change_confirmed, confirm};
 use super::cookies::Cookie;
 use super::error::Error;
 use super::extract::Json;
+use super::guard::AdmittedCaller;
 use super::login::SessionAnswer;
-use super::proof::{Claimed, prove, refused_late, to_the_end};
+use super::proof::{refused_late, to_the_end};
 use super::sessions::{hand_over, user};
 use super::setup::{Done, check_policy};
 use super::visit::Presenter;
@@ -20,13 +22,14 @@ use crate::access::audit::{Event, Purpose};
 use crate::access::passwords::Password;
 use crate::access::sign_in::SignInError;
 use crate::app::App;
+use crate::derivations::Priority;
 
 /// What changes the password.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ChangeBody {
     /// The current password; `current_password` is taken too.
     #[serde(alias = "current_password")]
-    old_password: String,
+    old_password: Option<String>,
     /// The new one.
     new_password: String,
     /// A code, if two-factor is on; `totp_token` is taken too.
@@ -34,47 +37,59 @@ pub(super) struct ChangeBody {
     totp_code: Option<String>,
 }
 
-/// What confirms turning protection off.
+/// What confirms a change.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ConfirmBody {
     /// The current password.
-    password: String,
+    password: Option<String>,
     /// A code, if two-factor is on; `totp_token` is taken too.
     #[serde(alias = "totp_token")]
     totp_code: Option<String>,
+}
+
+impl From<ConfirmBody> for Presented {
+    fn from(body: ConfirmBody) -> Self {
+        Self {
+            password: body.password,
+            code: body.totp_code,
+        }
+    }
 }
 
 /// Changes the password; every session ends, and the caller receives a fresh one.
 pub(super) async fn change(
     State(app): State<Arc<App>>,
     presenter: Presenter,
+    caller: AdmittedCaller,
     Json(body): Json<ChangeBody>,
 ) -> Result<Response, Error> {
     to_the_end(async move {
+        let session = caller.session().ok_or(Error::NotProtected)?;
         let user = user(&app).ok_or(Error::NotProtected)?;
         let new = Password::new(body.new_password);
         check_policy(&app, &user, &new).map_err(|rules| Error::WeakPassword {
             field: "new_password",
             rules,
         })?;
-        let claimed = Claimed {
-            username: None,
-            password: Password::new(body.old_password),
-            code: body.totp_code.filter(|code| !code.trim().is_empty()),
-            purpose: Purpose::ChangePassword,
+        let presented = Presented {
+            password: body.old_password,
+            code: body.totp_code,
         };
-        let proven = prove(&app, &presenter, claimed).await;
-        let proven = proven.map_err(|refusal| refusal.at_confirmation("old_password"))?;
-        let priority = presenter.priority(proven.device);
-        let hash = app.derivations.hash(priority, new).await;
+        let demand = Demand::always(Purpose::ChangePassword).in_field("old_password");
+        let confirmation = confirm(&app, &presenter, session, presented, demand).await?;
+        let hash = app.derivations.hash(Priority::Known, new).await;
         let hash = hash.map_err(|_busy| Error::Busy)?;
         let hash = hash.map_err(|error| Error::Internal(error.into()))?;
-        let (now, origin, proof) = (app.clock.now(), presenter.origin(), proven.proof);
-        let changed = app
-            .store
-            .update(move |access| access.change_password(&proof, hash.clone(), &origin, now))
-            .await?;
-        let (secrets, ended) = changed.map_err(|error| match error {
+        let (now, origin) = (app.clock.now(), presenter.origin());
+        let changed = change_confirmed(
+            &app,
+            &presenter,
+            confirmation,
+            move |access, confirmation| {
+                access.change_password(&confirmation.proof, hash.clone(), &origin, now)
+            },
+        );
+        let (secrets, ended) = changed.await?.map_err(|error| match error {
             SignInError::Proof(refusal) => {
                 refused_late(refusal, now).at_confirmation("old_password")
             }
@@ -94,23 +109,23 @@ pub(super) async fn change(
 pub(super) async fn disable(
     State(app): State<Arc<App>>,
     presenter: Presenter,
+    caller: AdmittedCaller,
     Json(body): Json<ConfirmBody>,
 ) -> Result<Response, Error> {
     to_the_end(async move {
-        let claimed = Claimed {
-            username: None,
-            password: Password::new(body.password),
-            code: body.totp_code.filter(|code| !code.trim().is_empty()),
-            purpose: Purpose::TurnOff,
-        };
-        let proven = prove(&app, &presenter, claimed).await;
-        let proven = proven.map_err(|refusal| refusal.at_confirmation("password"))?;
-        let (now, user, proof) = (app.clock.now(), proven.proof.username.clone(), proven.proof);
-        let off = app
-            .store
-            .update(move |access| access.turn_off(&proof, now))
-            .await?;
-        off.map_err(|refusal| refused_late(refusal, now).at_confirmation("password"))?;
+        let session = caller.session().ok_or(Error::NotProtected)?;
+        let demand = Demand::always(Purpose::TurnOff);
+        let confirmation = confirm(&app, &presenter, session, body.into(), demand).await?;
+        let now = app.clock.now();
+        let user = confirmation.proof.username.clone();
+        let off = change_confirmed(
+            &app,
+            &presenter,
+            confirmation,
+            move |access, confirmation| access.turn_off(&confirmation.proof, now),
+        );
+        off.await?
+            .map_err(|refusal| refused_late(refusal, now).at_confirmation("password"))?;
         app.audit
             .write(&Event::TurnedOff, &presenter.visit.actor(Some(&user)));
         let mut headers = HeaderMap::new();

@@ -12,12 +12,13 @@ use crate::access::attempts::{KnownDevice, RefusalReason, TooMany};
 use crate::access::audit::{Event, Method, Purpose};
 use crate::access::digest::Digest;
 use crate::access::passwords::{self, Password, Verification};
-use crate::access::sign_in::{Proof, ProofError, SecondFactor};
-use crate::access::totp::{self, BackupOutcome, Code, CodeCheck};
+use crate::access::sign_in::{CodeDemand, Proof, ProofError, SecondFactor};
+use crate::access::totp::{self, BackupOutcome, Code, CodeCheck, Enrolment, TotpCode};
 use crate::access::{Access, Account};
 use crate::app::App;
 use crate::derivations::{Against, Busy};
-use crate::store::{Held, Lock};
+use crate::enrolments::FirstCode;
+use crate::store::{Held, HeldCode, Lock};
 
 /// What is presented.
 #[derive(Clone)]
@@ -30,6 +31,18 @@ pub(super) struct Claimed {
     pub(super) code: Option<String>,
     /// What for.
     pub(super) purpose: Purpose,
+    /// The session that confirms, and how it is asked for the second factor; none at sign-in.
+    pub(super) confirms: Option<(String, CodeDemand)>,
+}
+
+impl Claimed {
+    /// Whether a code must be part of the claim.
+    fn asks_for_code(&self, access: &Access, now: Timestamp) -> bool {
+        match &self.confirms {
+            Some((session, demand)) => access.asks_for_code(session, *demand, now),
+            None => access.second_factor().is_some(),
+        }
+    }
 }
 
 /// A claim that held.
@@ -91,6 +104,26 @@ impl ProofRefusal {
     }
 }
 
+impl ProofRefusal {
+    /// Says it to somebody who enrols an app; nothing was confirmed, so nothing is forbidden.
+    fn at_enrolment(self) -> Error {
+        match self {
+            Self::WrongCode(skew) => Error::WrongFirstCode { skew },
+            Self::CodeAlreadyUsed(retry_after) => Error::CodeAlreadyUsed {
+                stage: Stage::Enrolment,
+                retry_after,
+            },
+            refusal @ (Self::WrongPassword
+            | Self::Changed
+            | Self::CodeRequired
+            | Self::NotProtected
+            | Self::TooMany(..)
+            | Self::Busy
+            | Self::Locked(_)) => refusal.at_confirmation("password"),
+        }
+    }
+}
+
 /// Says what the rules refused after a claim had held: only a race brings that about.
 pub(super) fn refused_late(refusal: ProofError, now: Timestamp) -> ProofRefusal {
     match refusal {
@@ -125,15 +158,18 @@ pub(super) async fn prove(
     let account = access
         .account()
         .filter(|account| is_meant(&claimed, account));
-    let verification = attempt.verify(&access, account, claimed.password).await?;
+    let password = claimed.password.clone();
+    let verification = attempt.verify(&access, account, password).await?;
     let (Some(account), true) = (account, verification.matches) else {
         attempt.fail(held, Method::Password);
         return Err(ProofRefusal::WrongPassword);
     };
-    let second = match (access.second_factor(), claimed.code) {
-        (None, _) => None,
-        (Some(_), None) => return Err(ProofRefusal::CodeRequired),
-        (Some(_), Some(code)) => Some(attempt.check_code(&access, &code, held).await?),
+    let second = match &claimed.code {
+        Some(code) if access.second_factor().is_some() => {
+            Some(attempt.check_code(&access, code, held).await?)
+        }
+        None if claimed.asks_for_code(&access, now) => return Err(ProofRefusal::CodeRequired),
+        Some(_) | None => None,
     };
     Ok(Proven {
         proof: Proof {
@@ -144,6 +180,65 @@ pub(super) async fn prove(
         },
         device,
     })
+}
+
+/// Checks the first code of an app that a session enrols. Of all who send the right one, exactly
+/// one gets the enrolment.
+pub(super) fn check_first_code(
+    app: &Arc<App>,
+    presenter: &Presenter,
+    session: &str,
+    typed: &str,
+) -> Result<(Enrolment, i64), Error> {
+    let now = app.clock.now();
+    if !app.enrolments.has_begun(session, now) {
+        return Err(Error::NoEnrolment);
+    }
+    let access = app
+        .store
+        .read()
+        .map_err(|lock| presenter.visit.locked(lock))?;
+    let attempt = Attempt {
+        app,
+        presenter,
+        device: presenter.known_device(&access, now),
+        user: access.account().map(|account| account.username.to_owned()),
+        purpose: Purpose::EnrolApp,
+    };
+    let refuse = |refusal: ProofRefusal| refusal.at_enrolment();
+    let held = attempt.begin(now).map_err(refuse)?;
+    let held_code = attempt.begin_code(now).map_err(refuse)?;
+    let outcome = match TotpCode::parse(typed) {
+        Ok(code) => app.enrolments.check(session, &code, now),
+        Err(_no_code) => FirstCode::Refused(CodeCheck::Wrong),
+    };
+    let refusal = match outcome {
+        FirstCode::Right(enrolment, step) => return Ok((enrolment, step)),
+        FirstCode::NoEnrolment => return Err(Error::NoEnrolment),
+        FirstCode::Refused(check) => refused_code(check, now),
+    };
+    if matches!(refusal, ProofRefusal::WrongCode(_)) {
+        let _penalty_is_told_at_the_next_try = held_code.fail(now);
+        attempt.fail(held, Method::Code);
+    }
+    Err(refusal.at_enrolment())
+}
+
+/// Says why a code of an app was not accepted.
+fn refused_code(check: CodeCheck, now: Timestamp) -> ProofRefusal {
+    match check {
+        CodeCheck::AlreadyUsed {
+            retry_after_seconds,
+        } => {
+            let wait = SignedDuration::from_secs(retry_after_seconds);
+            ProofRefusal::CodeAlreadyUsed(Some(wait))
+        }
+        CodeCheck::Skewed { seconds, step: _ } => ProofRefusal::WrongCode(Some(ClockSkew {
+            seconds,
+            server_time: now,
+        })),
+        CodeCheck::Accepted { step: _ } | CodeCheck::Wrong => ProofRefusal::WrongCode(None),
+    }
 }
 
 /// Whether the claim names the account; where it names nobody, the session's account is meant.
@@ -173,6 +268,17 @@ impl Attempt<'_> {
     fn begin(&self, now: Timestamp) -> Result<Held, ProofRefusal> {
         let source = self.presenter.source(self.device);
         let begun = self.app.limits.begin(&source, now);
+        begun.map_err(|refusal| self.too_many(refusal, now))
+    }
+
+    /// Counts a try of the second factor before it is checked, so that a crash cannot hide it.
+    fn begin_code(&self, now: Timestamp) -> Result<HeldCode, ProofRefusal> {
+        let known = if self.device.is_some() {
+            KnownDevice::Yes
+        } else {
+            KnownDevice::No
+        };
+        let begun = self.app.limits.begin_code(known, now);
         begun.map_err(|refusal| self.too_many(refusal, now))
     }
 
@@ -215,13 +321,7 @@ impl Attempt<'_> {
         held: Held,
     ) -> Result<SecondFactor, ProofRefusal> {
         let now = self.app.clock.now();
-        let known = if self.device.is_some() {
-            KnownDevice::Yes
-        } else {
-            KnownDevice::No
-        };
-        let begun = self.app.limits.begin_code(known, now);
-        let held_code = begun.map_err(|refusal| self.too_many(refusal, now))?;
+        let held_code = self.begin_code(now)?;
         let (outcome, method) = match Code::parse(typed) {
             Ok(Code::Totp(code)) => (self.check_totp(access, &code, now).await, Method::Code),
             Ok(Code::Backup(code)) => {
@@ -246,28 +346,21 @@ impl Attempt<'_> {
     async fn check_totp(
         &self,
         access: &Access,
-        code: &totp::TotpCode,
+        code: &TotpCode,
         now: Timestamp,
     ) -> Result<SecondFactor, ProofRefusal> {
         let Some(secret) = access.second_factor() else {
             return Err(ProofRefusal::WrongCode(None));
         };
-        match totp::check_code(secret, code, now, &access.spent_steps()) {
+        let check = totp::check_code(secret, code, now, &access.spent_steps());
+        if let CodeCheck::Skewed { step, .. } = check {
+            self.burn(step, now).await;
+        }
+        match check {
             CodeCheck::Accepted { step } => Ok(SecondFactor::Step(step)),
-            CodeCheck::AlreadyUsed {
-                retry_after_seconds,
-            } => {
-                let wait = SignedDuration::from_secs(retry_after_seconds);
-                Err(ProofRefusal::CodeAlreadyUsed(Some(wait)))
+            CodeCheck::AlreadyUsed { .. } | CodeCheck::Skewed { .. } | CodeCheck::Wrong => {
+                Err(refused_code(check, now))
             }
-            CodeCheck::Skewed { seconds, step } => {
-                self.burn(step, now).await;
-                Err(ProofRefusal::WrongCode(Some(ClockSkew {
-                    seconds,
-                    server_time: now,
-                })))
-            }
-            CodeCheck::Wrong => Err(ProofRefusal::WrongCode(None)),
         }
     }
 

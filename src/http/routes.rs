@@ -19,7 +19,7 @@ use super::error::Error;
 use super::guard::{Guard, admit, guard};
 use super::openapi::{Shape, Shapes};
 use super::visit::{Visit, first};
-use super::{login, openapi, password, profile, sessions, setup, status, system};
+use super::{login, openapi, password, profile, sessions, setup, status, system, tokens, totp};
 use crate::access::rights::Right;
 use crate::app::App;
 
@@ -109,6 +109,8 @@ fn delete<H: Handler<T, Arc<App>>, T: 'static>(
 pub fn routes() -> Vec<Route> {
     let mut table = door_routes();
     table.extend(account_routes());
+    table.extend(factor_routes());
+    table.extend(token_routes());
     table.extend(host_routes());
     table
 }
@@ -187,6 +189,54 @@ fn account_routes() -> Vec<Route> {
             .does("Turns protection off.")
             .takes::<password::ConfirmBody>()
             .gives::<setup::Done>(),
+    ]
+}
+
+fn factor_routes() -> Vec<Route> {
+    use Right::Session;
+
+    vec![
+        post("/api/auth/totp/setup", Session, totp::set_up)
+            .does("Gives a secret and backup codes to enrol an authenticator app with.")
+            .takes::<password::ConfirmBody>()
+            .gives::<totp::EnrolmentAnswer>(),
+        post("/api/auth/totp/enable", Session, totp::enable)
+            .does("Takes the app's first code, which turns two-factor on; other sessions end.")
+            .takes::<totp::FirstCodeBody>()
+            .gives::<totp::FactorAnswer>(),
+        post("/api/auth/totp/disable", Session, totp::disable)
+            .does("Turns two-factor off; other sessions end.")
+            .takes::<password::ConfirmBody>()
+            .gives::<totp::FactorAnswer>(),
+        post(
+            "/api/auth/totp/backup-codes",
+            Session,
+            totp::renew_backup_codes,
+        )
+        .does("Replaces the backup codes by ten new ones.")
+        .takes::<password::ConfirmBody>()
+        .gives::<totp::BackupCodesAnswer>(),
+    ]
+}
+
+fn token_routes() -> Vec<Route> {
+    use Right::{Admin, Session};
+
+    vec![
+        post("/api/auth/generate-api-token", Session, tokens::create)
+            .does("Makes an API token, which is shown this once.")
+            .takes::<tokens::CreateBody>()
+            .gives::<tokens::IssuedAnswer>(),
+        get("/api/auth/api-tokens", Admin, tokens::list)
+            .does("Lists the API tokens.")
+            .gives::<tokens::TokensAnswer>(),
+        delete("/api/auth/api-tokens/{id}", Admin, tokens::revoke)
+            .does("Revokes an API token: its next request fails.")
+            .gives::<setup::Done>(),
+        post("/api/auth/api-tokens/{id}/rotate", Session, tokens::rotate)
+            .does("Makes a successor of an API token, which goes on beside it for a while.")
+            .takes::<tokens::RotateBody>()
+            .gives::<tokens::IssuedAnswer>(),
     ]
 }
 

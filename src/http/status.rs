@@ -53,6 +53,15 @@ pub(super) struct StatusAnswer {
     /// What the owner should know: `audit_log_unwritable`, `state_unsaved`.
     #[serde(skip_serializing_if = "Option::is_none")]
     warnings: Option<Vec<&'static str>>,
+    /// How many backup codes are left; for a session with two-factor on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup_codes_left: Option<usize>,
+    /// How many passkeys there are; for a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkeys: Option<usize>,
+    /// Whether the session proved a second factor in the last ten minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_factor_fresh: Option<bool>,
     /// After how many idle minutes a session ends; 0 is never.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_minutes: Option<i64>,
@@ -72,6 +81,7 @@ pub(super) async fn show(
     let door = access.map_or(Door::Protected, |access| access.door());
     let trusted = access.filter(|_| caller.is_authenticated());
     let account = trusted.and_then(|access| access.account());
+    let person = trusted.zip(caller.session());
     let settings = &visit.live.settings;
     let needs_code =
         requires_code(settings.setup, visit.client.is_private()) || !visit.host_allowed;
@@ -90,6 +100,12 @@ pub(super) async fn show(
         server_time: rfc3339(app.clock.now()),
         version: env!("CARGO_PKG_VERSION"),
         warnings: trusted.map(|_| warnings(&app)),
+        backup_codes_left: person
+            .filter(|(access, _)| access.second_factor().is_some())
+            .map(|(access, _)| access.backup_codes_left()),
+        passkeys: person.map(|(access, _)| access.passkeys().len()),
+        second_factor_fresh: person
+            .map(|(access, session)| access.proved_lately(&session.id, app.clock.now())),
         idle_minutes: trusted.map(|_| settings.idle.map_or(0, |idle| idle.as_mins())),
     })
 }

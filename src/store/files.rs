@@ -13,27 +13,23 @@ use super::StoreError;
 
 /// What became of the file that was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Previous {
+pub(super) enum Previous<'a> {
     /// It is gone.
     Dropped,
-    /// It lies beside the new one as `<name>.bak`.
-    Kept,
+    /// It has this name now.
+    Kept(&'a Path),
 }
 
 /// Replaces `path` so that a crash leaves the old file or the new one, never a mix.
-pub(super) fn replace_file(path: &Path, bytes: &[u8], previous: Previous) -> io::Result<()> {
+pub(super) fn replace_file(path: &Path, bytes: &[u8], previous: Previous<'_>) -> io::Result<()> {
     let new = beside(path, ".new");
     remove_if_there(&new)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
+    let mut file = create_tight(&new)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     drop(file);
     let replaced = written
         .and_then(|()| match previous {
-            Previous::Kept => keep_copy(path),
+            Previous::Kept(kept) => keep_previous(path, kept),
             Previous::Dropped => Ok(()),
         })
         .and_then(|()| fs::rename(&new, path));
@@ -44,26 +40,49 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8], previous: Previous) -> io:
     sync_directory(path)
 }
 
-/// Makes `<name>.bak` the file that `path` is now: a second name for it where the file system
-/// has those, a copy elsewhere.
-fn keep_copy(path: &Path) -> io::Result<()> {
-    let copy = beside(path, ".bak.new");
+/// Makes `kept` the file that `path` is now: a second name for it where the file system has
+/// those, a copy elsewhere.
+fn keep_previous(path: &Path, kept: &Path) -> io::Result<()> {
+    let copy = beside(kept, ".new");
     remove_if_there(&copy)?;
     match fs::hard_link(path, &copy) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_no_hard_links) => {
             let bytes = fs::read(path)?;
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&copy)?;
+            let mut file = create_tight(&copy)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
         }
     }
-    fs::rename(&copy, beside(path, ".bak"))
+    fs::rename(&copy, kept)
+}
+
+/// Replaces `path` so that the end of this process leaves the new file, or none at all; a power
+/// cut may leave half of it, until it is synced.
+///
+/// The old file goes first: ext4 writes a file out at once that is renamed over another, and that
+/// would be waited for here.
+pub(super) fn replace_file_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    remove_if_there(&new)?;
+    let written = create_tight(&new)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| remove_if_there(path))
+        .and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _already_gone = fs::remove_file(&new);
+    }
+    written
+}
+
+/// Creates a file that only its owner may read; fails if it is there.
+fn create_tight(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Returns `path` with something behind its name.
@@ -202,14 +221,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("auth.json");
 
-        replace_file(&path, b"one", Previous::Kept).unwrap();
-        replace_file(&path, b"two", Previous::Kept).unwrap();
-        replace_file(&path, b"three", Previous::Kept).unwrap();
+        let kept = beside(&path, ".bak");
+
+        replace_file(&path, b"one", Previous::Kept(&kept)).unwrap();
+        replace_file(&path, b"two", Previous::Kept(&kept)).unwrap();
+        replace_file(&path, b"three", Previous::Kept(&kept)).unwrap();
 
         assert_eq!(fs::read(&path).unwrap(), b"three");
-        assert_eq!(fs::read(beside(&path, ".bak")).unwrap(), b"two");
+        assert_eq!(fs::read(&kept).unwrap(), b"two");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no litter");
+    }
+
+    #[test]
+    fn an_unsynced_file_is_tight_and_whole_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("copy");
+        replace_file(&beside(&path, ".new"), b"half", Previous::Dropped).unwrap();
+
+        replace_file_unsynced(&path, b"one").unwrap();
+        replace_file_unsynced(&path, b"two").unwrap();
+
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no litter");
     }
 
     #[test]
@@ -219,10 +254,12 @@ mod tests {
         replace_file(&beside(&path, ".new"), b"half", Previous::Dropped).unwrap();
         replace_file(&beside(&path, ".bak.new"), b"half", Previous::Dropped).unwrap();
 
-        replace_file(&path, b"one", Previous::Kept).unwrap();
-        replace_file(&path, b"two", Previous::Kept).unwrap();
+        let kept = beside(&path, ".bak");
+        replace_file(&path, b"one", Previous::Kept(&kept)).unwrap();
+        replace_file(&path, b"two", Previous::Kept(&kept)).unwrap();
 
         assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read(&kept).unwrap(), b"one");
     }
 
     #[test]

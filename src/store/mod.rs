@@ -9,11 +9,16 @@
 //!
 //! **Invariant:** a file that is damaged, unreadable or gone locks the state. It is never taken
 //! for an empty one, and nothing overwrites it.
+//!
+//! **Invariant:** what was revoked or used is known twice before the answer, to the file and to a
+//! copy of it, so that no damage to the one makes it count again. That there was no room for the
+//! copy is told.
 
 mod audit_log;
 mod avatar_file;
 mod claim_code;
 mod files;
+mod latest_copy;
 mod limits;
 mod recovery;
 mod writer;
@@ -50,6 +55,8 @@ use writer::{Job, Writer};
 pub struct StatePaths {
     /// Everything needed to authenticate.
     pub auth_json: PathBuf,
+    /// What the names of its copies begin with.
+    pub copies: PathBuf,
     /// The lock that commands and the server share.
     pub lock: PathBuf,
     /// The code that proves a far-away person to be root here.
@@ -70,6 +77,7 @@ impl StatePaths {
         };
         Self {
             auth_json: state_directory.join("auth.json"),
+            copies: own.join("auth.json"),
             lock: own.join("auth.lock"),
             claim_code: own.join("claim-code"),
             avatar: state_directory.join("avatar.bin"),
@@ -155,6 +163,8 @@ pub enum Notice {
     Unsaved(StoreError),
     /// What was held in memory is on disk now.
     Saved,
+    /// The state is on disk, but the copy of it could not be written.
+    Uncopied(StoreError),
 }
 
 /// Somebody who must know of every state that readers see, before they see the next.
@@ -192,13 +202,19 @@ impl Store {
         clock: Clock,
         observer: impl Observer,
     ) -> io::Result<(Self, Vec<String>)> {
-        let told = prepare(paths);
-        let (state, version) = writer::read_at_start(&paths.auth_json);
+        let mut told = prepare(paths);
+        let (state, version, undone) = writer::read_at_start(paths);
+        if undone.is_some() {
+            told.push(format!(
+                "{} was changed so that something revoked or used would count again; it does not",
+                paths.auth_json.display()
+            ));
+        }
         observer.saw(&state);
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             uses: Mutex::default(),
-            unsaved: AtomicBool::new(false),
+            unsaved: AtomicBool::new(undone.is_some()),
         });
         let look_every = if files::is_replicated(&paths.auth_json) {
             LOOK_EVERY_REPLICATED
@@ -349,7 +365,7 @@ fn prepare(paths: &StatePaths) -> Vec<String> {
     ] {
         tell(file, files::tighten(file, 0o600));
     }
-    for copy in recovery::copies_beside(&paths.auth_json) {
+    for copy in recovery::copy_paths(&paths.copies) {
         tell(&copy, files::tighten(&copy, 0o600));
     }
     told
@@ -358,7 +374,7 @@ fn prepare(paths: &StatePaths) -> Vec<String> {
 /// Puts a copy of the state aside as `auth.json.bak-<UTC time>`; none if there is no state.
 pub fn put_aside(paths: &StatePaths, now: Timestamp) -> io::Result<Option<PathBuf>> {
     let _held = WriteLock::take(&paths.lock).map_err(io::Error::other)?;
-    recovery::put_aside(&paths.auth_json, now)
+    recovery::put_aside(paths, now)
 }
 
 /// Makes a directory that only its owner may enter; says in a sentence what stood in the way.
@@ -380,4 +396,23 @@ pub fn tighten(file: &Path, allowed: u32) -> Option<String> {
 /// Stamps a name for a file that is put aside: `20260424T143211Z`.
 fn stamp(now: Timestamp) -> String {
     now.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_cluster_only_the_state_and_the_picture_are_shared() {
+        let shared = Path::new("/etc/pve/priv/proxmenux-monitor");
+        let data = Path::new("/var/lib/proxmenux-monitor");
+        let paths = StatePaths::new(shared, data);
+
+        assert!(paths.auth_json.starts_with(shared) && paths.avatar.starts_with(shared));
+        for own in [&paths.copies, &paths.lock, &paths.claim_code, &paths.limits] {
+            assert!(own.starts_with(data), "{}", own.display());
+        }
+        let alone = StatePaths::new(Path::new("/root/state"), data);
+        assert_eq!(alone.copies, alone.auth_json);
+    }
 }

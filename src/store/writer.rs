@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
 use super::files::{self, Fingerprint, Previous, WriteLock};
+use super::latest_copy::LatestCopy;
 use super::{Kept, Lock, Notice, Observer, Shared, State, StatePaths, StoreError};
 use crate::access::Access;
 use crate::clock::Clock;
@@ -119,7 +120,7 @@ where
     }
 }
 
-/// What the writer knows of the file.
+/// What the writer knows of the file and its copy.
 #[derive(Clone, Debug)]
 pub(super) struct Version {
     fingerprint: Option<Fingerprint>,
@@ -127,36 +128,63 @@ pub(super) struct Version {
     must_try_again: bool,
     /// The last state that could be trusted; what is read later must not undo it.
     good: Arc<Access>,
+    copy: LatestCopy,
 }
 
+/// The file had lost something that the copy knows to be revoked or used: readers see it, the file
+/// does not have it yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undone;
+
 /// Reads the file as a starting server does: a missing one is a fresh start.
-pub(super) fn read_at_start(path: &Path) -> (State, Version) {
-    let nothing = Arc::new(Access::default());
-    let directory_is_there = path.parent().is_some_and(Path::is_dir);
-    if !directory_is_there {
-        let lock = lock(path, None, "the state directory is not there".to_owned());
-        let version = Version {
-            fingerprint: None,
-            must_try_again: false,
-            good: nothing,
-        };
-        return (State::Locked(lock), version);
+///
+/// The copy is to a start what memory is to a running server: what it knows is not undone by what
+/// became of the file meanwhile.
+pub(super) fn read_at_start(paths: &StatePaths) -> (State, Version, Option<Undone>) {
+    let (state, version, undone) = read_beside_copy(paths);
+    if undone.is_none() {
+        return (state, version, undone);
     }
+    // Perhaps another process has just written both, between the one and the other.
+    let _held = WriteLock::take(&paths.lock);
+    read_beside_copy(paths)
+}
+
+fn read_beside_copy(paths: &StatePaths) -> (State, Version, Option<Undone>) {
+    let path = &paths.auth_json;
+    let directory_is_there = path.parent().is_some_and(Path::is_dir);
     let fingerprint = Fingerprint::of(path).ok().flatten();
-    let (state, good) = match read(path) {
-        Ok(Some(access)) => {
+    let read = if directory_is_there {
+        read(path)
+    } else {
+        let problem = "the state directory is not there".to_owned();
+        Err(lock(path, None, problem))
+    };
+    let in_place = read.as_ref().ok().and_then(Option::as_ref);
+    let (copy, copied) = LatestCopy::find(paths, in_place);
+    let mut undone = None;
+    let (state, good) = match read {
+        Ok(Some(mut access)) => {
+            let carried = copied.is_some_and(|copied| access.keep_spent(&copied));
+            undone = carried.then_some(Undone);
             let access = Arc::new(access);
             (State::Ready(Arc::clone(&access)), access)
         }
-        Ok(None) => (State::Ready(Arc::clone(&nothing)), nothing),
-        Err(lock) => (State::Locked(lock), nothing),
+        Ok(None) => (State::Ready(Arc::default()), known(copied)),
+        Err(lock) => (State::Locked(lock), known(copied)),
     };
+    let is_unread = matches!(&state, State::Locked(lock) if lock.line.is_none());
     let version = Version {
         fingerprint,
-        must_try_again: matches!(&state, State::Locked(lock) if lock.line.is_none()),
+        must_try_again: directory_is_there && is_unread,
         good,
+        copy,
     };
-    (state, version)
+    (state, version, undone)
+}
+
+fn known(copied: Option<Access>) -> Arc<Access> {
+    copied.map(Arc::new).unwrap_or_default()
 }
 
 /// Reads the file; none if it is not there.
@@ -245,6 +273,11 @@ impl<O: Observer> Writer<O> {
     }
 
     fn serve(mut self, jobs: &Receiver<Job>, look_every: Duration) {
+        if self.shared.unsaved.load(Ordering::Relaxed)
+            && let Err(error) = self.write_changes_in_memory()
+        {
+            self.observer.noticed(&Notice::Unsaved(error));
+        }
         let mut looked = Instant::now();
         loop {
             let pause = look_every.saturating_sub(looked.elapsed());
@@ -261,6 +294,7 @@ impl<O: Observer> Writer<O> {
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
                     self.try_again();
+                    self.tend_copy();
                     looked = Instant::now();
                 }
             }
@@ -337,7 +371,9 @@ impl<O: Observer> Writer<O> {
             self.pruned_at = now;
         }
         let text = next.to_json().map_err(io::Error::from)?;
-        files::replace_file(&self.paths.auth_json, &text, Previous::Kept)?;
+        let previous = files::beside(&self.paths.copies, ".bak");
+        files::replace_file(&self.paths.auth_json, &text, Previous::Kept(&previous))?;
+        self.keep_copy(&text, &next);
         self.version.fingerprint = Fingerprint::of(&self.paths.auth_json).ok().flatten();
         if uses_are_due {
             self.shared.lock_uses().clear();
@@ -348,6 +384,45 @@ impl<O: Observer> Writer<O> {
             self.observer.noticed(&Notice::Saved);
         }
         Ok(())
+    }
+
+    /// Keeps a copy of what is in place; where that fails, what is in place counts all the same.
+    fn keep_copy(&mut self, text: &[u8], access: &Access) {
+        let is_told = self.version.copy.has_failed();
+        let kept = self.version.copy.keep(text, access, self.clock.now());
+        if let Err(error) = kept
+            && !is_told
+        {
+            self.observer.noticed(&Notice::Uncopied(error.into()));
+        }
+    }
+
+    /// Does for the copy, while nothing waits, what was not done when the file was written.
+    fn tend_copy(&mut self) {
+        if self.may_copy() {
+            let _tried_again_later = self.copy_again();
+        }
+        if let Err(error) = self.version.copy.sync() {
+            self.observer.noticed(&Notice::Uncopied(error.into()));
+        }
+    }
+
+    fn copy_again(&mut self) -> Result<(), StoreError> {
+        let _held = WriteLock::take(&self.paths.lock)?;
+        self.read_again_if_changed()?;
+        let access = self.ready()?;
+        if self.may_copy() {
+            let text = access.to_json().map_err(io::Error::from)?;
+            self.keep_copy(&text, &access);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the copy is due and readers see what is in place, no less and no more.
+    fn may_copy(&self) -> bool {
+        let is_there = self.version.fingerprint.is_some() && self.gone_since.is_none();
+        let is_unsaved = self.shared.unsaved.load(Ordering::Relaxed);
+        self.version.copy.is_due() && is_there && !is_unsaved && self.ready().is_ok()
     }
 
     /// Lets readers see a state that can be trusted.
@@ -417,6 +492,9 @@ impl<O: Observer> Writer<O> {
         } else {
             Ok(())
         };
+        if !carried && let Ok(text) = next.to_json() {
+            self.keep_copy(&text, &next);
+        }
         if !carried || written.is_err() {
             self.shared.unsaved.store(carried, Ordering::Relaxed);
             self.show(next);
@@ -474,6 +552,9 @@ impl<O: Observer> Writer<O> {
             if let Err(error) = self.write_changes_in_memory() {
                 self.observer.noticed(&Notice::Unsaved(error));
             }
+        }
+        if let Err(error) = self.version.copy.sync() {
+            self.observer.noticed(&Notice::Uncopied(error.into()));
         }
     }
 }

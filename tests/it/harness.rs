@@ -306,8 +306,13 @@ impl TestServer {
 
     /// What the authenticator app shows, this many steps from now.
     pub(super) fn code(&self, steps: i64) -> String {
+        self.code_of(TOTP_SECRET, steps)
+    }
+
+    /// What an app with this secret shows, this many steps from now.
+    pub(super) fn code_of(&self, secret: &str, steps: i64) -> String {
         let second = self.clock.now().as_second() + steps * totp::STEP_SECONDS;
-        let key = BASE32_NOPAD.decode(TOTP_SECRET.as_bytes()).unwrap();
+        let key = BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
         let app = totp_rs::Builder::new()
             .with_secret(key)
             .build_noncompliant();

@@ -21,5 +21,7 @@ mod setup;
 mod state;
 mod status;
 mod tidy;
+mod token_lifecycle;
 mod tokens;
+mod totp;
 mod wire;

@@ -26,7 +26,16 @@ fn right_request(route: &Route) -> (String, Sent) {
         ("POST", "/api/auth/change-password") => {
             json!({ "old_password": PASSWORD, "new_password": OTHER_PASSWORD })
         }
-        ("POST", "/api/auth/disable") => json!({ "password": PASSWORD }),
+        ("POST", "/api/auth/disable" | "/api/auth/generate-api-token") => {
+            json!({ "password": PASSWORD })
+        }
+        // Wrong on purpose: a right one costs the derivations of ten backup codes.
+        ("POST", "/api/auth/totp/setup") => json!({ "password": "wrong" }),
+        ("POST", "/api/auth/totp/disable" | "/api/auth/totp/backup-codes") => {
+            json!({ "password": PASSWORD })
+        }
+        ("POST", "/api/auth/totp/enable") => json!({ "token": "123456" }),
+        ("POST", "/api/auth/api-tokens/{id}/rotate") => json!({ "password": PASSWORD }),
         ("PUT", "/api/auth/profile") => json!({ "display_name": "Home" }),
         ("POST", "/api/auth/profile/avatar") => return (path, Sent::of("image/gif", GIF)),
         _without_body => return (path, Sent::nothing()),
@@ -66,6 +75,10 @@ const LETTERS: &[(&str, &str)] = &[
     ("no_session", "r"),
     ("not_declined", "d"),
     ("not_protected", "u"),
+    ("reauthentication_failed", "f"),
+    ("no_enrolment", "e"),
+    ("totp_not_enabled", "o"),
+    ("token_not_found", "-"),
     ("not_found", "-"),
     ("no_avatar", "-"),
     ("session_not_found", "-"),
@@ -166,13 +179,13 @@ async fn who_may_what_is_as_it_is_written_down() {
     for (code, letter) in LETTERS {
         writeln!(table, "{letter} {code}").unwrap();
     }
-    write!(table, "\n{:36}", "").unwrap();
+    write!(table, "\n{:43}", "").unwrap();
     for (name, _, _) in IDENTITIES {
         write!(table, " {name:>8}").unwrap();
     }
     table.push('\n');
     for route in routes() {
-        write!(table, "{:6} {:29}", route.method.as_str(), route.path).unwrap();
+        write!(table, "{:6} {:36}", route.method.as_str(), route.path).unwrap();
         for (_, fixture, client) in IDENTITIES {
             let server = fixture().start();
             let answer = ask(&client(&server), &route).await;
@@ -185,7 +198,7 @@ async fn who_may_what_is_as_it_is_written_down() {
         ("GET", "/ws/none"),
         ("PATCH", "/api/system"),
     ] {
-        write!(table, "{method:6} {path:29}").unwrap();
+        write!(table, "{method:6} {path:36}").unwrap();
         for (_, fixture, client) in IDENTITIES {
             let server = fixture().start();
             let answer = client(&server).send(method, path, Sent::nothing()).await;
@@ -241,8 +254,12 @@ async fn every_change_is_written_down() {
             "/api/auth/enable" => Fixture::declined(),
             _of_an_account => Fixture::account(),
         };
+        let fixture = match route.path {
+            "/api/auth/totp/disable" | "/api/auth/totp/backup-codes" => Fixture::second_factor(),
+            _other => fixture,
+        };
         let server = fixture.start();
-        let (mut path, sent) = right_request(route);
+        let (mut path, mut sent) = right_request(route);
         let mut client = match route.path {
             "/api/auth/session/resume" => server.reloaded(),
             _ if server.state()["enabled"] == true => server.owner(),
@@ -256,6 +273,13 @@ async fn every_change_is_written_down() {
                 .unwrap()
                 .to_owned();
             path = route.path.replace("{id}", &id);
+        }
+        if route.path.starts_with("/api/auth/api-tokens") {
+            let id = server.state()["api_tokens"][0]["id"].clone();
+            path = route.path.replace("{id}", id.as_str().unwrap());
+        }
+        if route.path.starts_with("/api/auth/totp/") {
+            sent = factor_request(&server, route.path).await;
         }
         if route.method == Method::DELETE && route.path.ends_with("/avatar") {
             client
@@ -275,6 +299,20 @@ async fn every_change_is_written_down() {
         let written = server.audit().len() - before;
         assert_eq!(written, 1, "{} {}", route.method, route.path);
     }
+}
+
+/// What changes the second factor, with all that must be so before.
+async fn factor_request(server: &TestServer, path: &str) -> Sent {
+    let body = match path {
+        "/api/auth/totp/setup" => json!({}),
+        "/api/auth/totp/enable" => {
+            let begun = server.owner().post("/api/auth/totp/setup", json!({})).await;
+            let secret = begun.body["secret"].as_str().unwrap();
+            json!({ "token": server.code_of(secret, 0) })
+        }
+        _confirmed => json!({ "password": PASSWORD, "totp_code": server.code(0) }),
+    };
+    Sent::json(&body.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -554,6 +554,113 @@ fn a_restore_revokes_no_less() {
     assert_eq!(place.state()["revoked_tokens"][0], sha256(&api_token));
 }
 
+/// What can be spent, the last of it by the last change before the damage.
+#[derive(Clone, Copy)]
+enum Spent {
+    ApiToken,
+    BackupCode,
+    Code,
+    Session,
+}
+
+/// A host on which one of each is spent in turn; with the API token, the session and the code.
+fn spend(order: [Spent; 4]) -> (Place, Server, [String; 3]) {
+    let mut state = with_second_factor(&["ABCD-2345"]);
+    let api_token = add_api_token(&mut state, "homepage", None);
+    let token = add_session(&mut state);
+    let place = Place::with_state(&state);
+    let server = place.serve();
+    let code = totp(0);
+    let knows_api = || server.get("/api/auth/profile", Some(&api_token)).status == 200;
+    assert!(knows_api() && server.knows(&token));
+    for spent in order {
+        let answer = match spent {
+            Spent::ApiToken => {
+                place.edit(|state| {
+                    let revoked = state["revoked_tokens"].as_array_mut().unwrap();
+                    revoked.push(sha256(&api_token).into());
+                });
+                assert!(within(EDIT_PATIENCE, || !knows_api()));
+                continue;
+            }
+            Spent::BackupCode => server.login(PASSWORD, Some("ABCD-2345")),
+            Spent::Code => server.login(PASSWORD, Some(&code)),
+            Spent::Session => server.post("/api/auth/logout", Some(&token), &json!({})),
+        };
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    (place, server, [api_token, token, code])
+}
+
+fn assert_spent(place: &Place, [api_token, token, code]: &[String; 3], context: &str) {
+    let server = place.serve();
+    let api = server.get("/api/auth/profile", Some(api_token));
+    assert_eq!(api.status, 401, "{context}");
+    assert!(!server.knows(token), "{context}");
+    let backup = server.login(PASSWORD, Some("ABCD-2345"));
+    assert_eq!(backup.code(), "code_already_used", "{context}");
+    assert_eq!(server.login(PASSWORD, Some(code)).status, 401, "{context}");
+    let state = place.state();
+    let revoked = state["revoked_tokens"].to_string();
+    assert!(revoked.contains(&sha256(api_token)), "{context} {revoked}");
+    assert!(revoked.contains(&sha256(token)), "{context} {revoked}");
+    assert_eq!(state["backup_codes"][0]["used"], true, "{context}");
+}
+
+#[test]
+fn a_restore_over_a_damaged_file_un_spends_nothing_that_the_last_change_spent() {
+    use Spent::{ApiToken, BackupCode, Code, Session};
+
+    thread::scope(|scope| {
+        for (damage, order) in [
+            ("truncated", [ApiToken, Session, Code, BackupCode]),
+            ("garbage", [Code, BackupCode, Session, ApiToken]),
+            ("deleted", [BackupCode, ApiToken, Code, Session]),
+        ] {
+            scope.spawn(move || {
+                // Killed right after the answer: nobody had time to write anything else.
+                let (place, mut server, spent) = spend(order);
+                server.kill();
+                match damage {
+                    "truncated" => put(&place.auth_json(), ""),
+                    "garbage" => put(&place.auth_json(), [0xff; 100]),
+                    _deleted => fs::remove_file(place.auth_json()).unwrap(),
+                }
+
+                let restored = place.run(&["restore"]);
+
+                assert_eq!(restored.status, Some(0), "{restored:?}");
+                assert!(restored.out.contains("auth.json.bak-latest"));
+                assert_spent(&place, &spent, damage);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_named_older_copy_un_spends_nothing_either() {
+    let order = [
+        Spent::Code,
+        Spent::Session,
+        Spent::ApiToken,
+        Spent::BackupCode,
+    ];
+    let (place, mut server, spent) = spend(order);
+    server.kill();
+    let copy = place.config_dir().join("auth.json.bak");
+    assert!(
+        fs::read_to_string(&copy)
+            .unwrap()
+            .contains("\"used\": false")
+    );
+    put(&place.auth_json(), "{");
+
+    let restored = place.run(&["restore", copy.to_str().unwrap()]);
+
+    assert_eq!(restored.status, Some(0), "{restored:?}");
+    assert_spent(&place, &spent, "older");
+}
+
 #[test]
 fn a_file_that_is_gone_locks_after_two_seconds_and_comes_back() {
     let mut state = protected();
@@ -664,7 +771,11 @@ fn restore_puts_the_newest_good_copy_back_and_opens_a_running_server() {
 
     assert_eq!(restored.status, Some(0), "{restored:?}");
     assert!(within(EDIT_PATIENCE, || !server.is_locked()));
-    assert_eq!(place.state()["display_name"], "one");
+    assert_eq!(
+        place.state()["display_name"],
+        "two",
+        "nothing is lost, not even the last change"
+    );
     assert!(
         !server.knows(&token),
         "it may have been ended after the copy was made"

@@ -28,6 +28,9 @@ async fn the_owner_learns_everything() {
       "server_time": "2026-01-02T03:04:05Z",
       "version": "[version]",
       "warnings": [],
+      "backup_codes_left": 3,
+      "passkeys": 0,
+      "second_factor_fresh": true,
       "idle_minutes": 0
     }
     "#);

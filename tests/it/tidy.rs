@@ -67,6 +67,17 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("src/cli", &["crate::store"]),
+    (
+        "src/enrolments.rs",
+        &[
+            "crate::app",
+            "crate::cli",
+            "crate::clock",
+            "crate::http",
+            "crate::store",
+            "axum",
+        ],
+    ),
     ("src/app.rs", &["crate::cli", "crate::http", "axum"]),
     (
         "src/config.rs",

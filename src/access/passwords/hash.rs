@@ -112,6 +112,22 @@ impl PasswordHash {
         Ok(Self(Form::Pbkdf2(hash)))
     }
 
+    /// Hashes several texts with one fresh salt, so that to compare another text with all of them
+    /// costs one derivation. The texts are taken as they are.
+    pub fn create_set<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<Self>, CreateHashError> {
+        let salt = random_salt().ok_or(CreateHashError::NoRandomness)?;
+        let hash = |text| {
+            Self(Form::Pbkdf2(Pbkdf2::derive(
+                text,
+                salt.to_vec(),
+                ITERATIONS,
+            )))
+        };
+        Ok(texts.into_iter().map(hash).collect())
+    }
+
     /// Returns how often a check repeats its function. To check a legacy hash costs as much as to
     /// check a new one.
     pub fn iterations(&self) -> u32 {

@@ -5,17 +5,20 @@
 //! | what somebody may type into the field | [`Code`]             |
 //! | whether the app's code is right      | [`check_code`]        |
 //! | whether a backup code is right       | [`check_backup_code`] |
+//! | how an app becomes the second factor | [`Enrolment`]         |
 //!
 //! **Invariant:** a step that was spent is never accepted, whatever the code.
 
 mod backup;
 mod code;
+mod enrolment;
 mod secret;
 
 use jiff::Timestamp;
 
 pub use backup::{BackupCheck, BackupCodeRecord, BackupOutcome, check_backup_code};
 pub use code::{BackupCode, Code, ParseCodeError, TotpCode};
+pub use enrolment::{BACKUP_CODES, BackupCodes, ENROLMENT_LIFETIME, Enrolment, SecondFactorError};
 pub use secret::{ParseSecretError, TotpSecret};
 
 /// Seconds that a code is shown (RFC 6238 §5.2).
@@ -43,7 +46,7 @@ impl SpentSteps<'_> {
     }
 
     /// A last step that lies far ahead was accepted under a wrong clock, and is ignored.
-    fn last_credible(&self, now: Timestamp) -> Option<i64> {
+    pub(super) fn last_credible(&self, now: Timestamp) -> Option<i64> {
         self.last.filter(|last| *last <= current_step(now) + REACH)
     }
 }

@@ -10,10 +10,14 @@ use totp_rs::Builder;
 use zeroize::Zeroizing;
 
 use super::{STEP_SECONDS, TotpCode};
+use crate::access::random::{self, RandomError};
 
 /// The shortest secret that was ever handed out: sixteen characters of Base32. RFC 4226 §4 asks for
 /// more, and new ones have it.
 const MIN_BYTES: usize = 10;
+
+/// The length of a new one: 32 characters of Base32.
+const NEW_BYTES: usize = 20;
 
 /// The secret that an authenticator app shares with this host.
 ///
@@ -65,6 +69,15 @@ impl TotpSecret {
         Ok(Self {
             text: Zeroizing::new(text.to_owned()),
             key,
+        })
+    }
+
+    /// Draws a secret of 160 bits, as RFC 4226 §4 recommends.
+    pub fn generate() -> Result<Self, RandomError> {
+        let key = random::bytes::<NEW_BYTES>()?;
+        Ok(Self {
+            text: Zeroizing::new(BASE32_NOPAD.encode(key.as_slice())),
+            key: Zeroizing::new(key.to_vec()),
         })
     }
 

@@ -4,6 +4,8 @@
 //! what to do) and `code` (stable; what pages and scripts branch on). Causes are logged here, once,
 //! and never sent.
 
+mod sentences;
+
 use std::net::IpAddr;
 
 use axum::Json;
@@ -15,6 +17,7 @@ use serde::Serialize;
 
 use crate::access::attempts::{SubjectKind, TooMany};
 use crate::access::avatar::AvatarError;
+use crate::access::label::ParseLabelError;
 use crate::access::passwords::BrokenRule;
 use crate::access::profile::{ParseDisplayNameError, ParseUserNameError};
 use crate::access::rfc3339;
@@ -67,6 +70,15 @@ pub(super) enum Error {
         /// How far ahead the phone's clock is, where a nearby step matches.
         skew: Option<ClockSkew>,
     },
+    /// The first code of an app is wrong.
+    WrongFirstCode {
+        /// How far ahead the phone's clock is, where a nearby step matches.
+        skew: Option<ClockSkew>,
+    },
+    /// There is nothing to enrol: never begun, or begun too long ago.
+    NoEnrolment,
+    /// There is no second factor to change.
+    TwoFactorOff,
     /// The code was used already.
     CodeAlreadyUsed {
         /// What was being proved.
@@ -94,6 +106,10 @@ pub(super) enum Error {
     },
     /// Too many sign-ins are waiting.
     Busy,
+    /// What somebody wants an API token to be cannot be.
+    TokenWish(TokenWishError),
+    /// There is no such API token.
+    TokenNotFound,
     /// There is no such session.
     SessionNotFound,
     /// There is no session to resume.
@@ -120,6 +136,8 @@ pub(super) enum Stage {
     SignIn,
     /// Confirming a change within a session.
     Confirmation,
+    /// Enrolling an authenticator app.
+    Enrolment,
 }
 
 /// How wrong a phone's clock is.
@@ -129,6 +147,57 @@ pub(super) struct ClockSkew {
     pub(super) seconds: i64,
     /// The server's time.
     pub(super) server_time: Timestamp,
+}
+
+/// Why an API token cannot be what somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenWishError {
+    /// The name cannot be used.
+    Name(ParseLabelError),
+    /// There is no such scope.
+    Scope,
+    /// It lives 1 to 365 days.
+    Expiry,
+    /// Something in the list is no network, or there are too many.
+    Network,
+    /// Only full rights reach a terminal.
+    Terminal,
+    /// A replaced token goes on for 0 to 720 hours.
+    Overlap,
+    /// The old token does not count, or nobody knows how far it reaches.
+    NotReplaceable,
+}
+
+impl From<TokenWishError> for Error {
+    fn from(error: TokenWishError) -> Self {
+        Self::TokenWish(error)
+    }
+}
+
+impl TokenWishError {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Name(_) => "invalid_token_name",
+            Self::Scope => "invalid_scope",
+            Self::Expiry => "invalid_expiry",
+            Self::Network => "invalid_network",
+            Self::Terminal => "invalid_terminal",
+            Self::Overlap => "invalid_overlap",
+            Self::NotReplaceable => "token_not_valid",
+        }
+    }
+
+    fn field(self) -> Option<&'static str> {
+        match self {
+            Self::Name(_) => Some("token_name"),
+            Self::Scope => Some("scope"),
+            Self::Expiry => Some("expires_in_days"),
+            Self::Network => Some("allowed_networks"),
+            Self::Terminal => Some("terminal"),
+            Self::Overlap => Some("overlap_hours"),
+            Self::NotReplaceable => None,
+        }
+    }
 }
 
 /// Why a body was not taken.
@@ -269,11 +338,20 @@ impl Error {
                 stage: Stage::Confirmation,
                 ..
             } => (StatusCode::FORBIDDEN, "code_already_used"),
+            Self::CodeAlreadyUsed {
+                stage: Stage::Enrolment,
+                ..
+            } => (StatusCode::BAD_REQUEST, "code_already_used"),
+            Self::WrongFirstCode { .. } => (StatusCode::BAD_REQUEST, "wrong_code"),
+            Self::NoEnrolment => (StatusCode::BAD_REQUEST, "no_enrolment"),
+            Self::TwoFactorOff => (StatusCode::BAD_REQUEST, "totp_not_enabled"),
             Self::CodeRequired => (StatusCode::FORBIDDEN, "code_required"),
             Self::Reauthentication { .. } => (StatusCode::FORBIDDEN, "reauthentication_failed"),
             Self::NotProtected => (StatusCode::BAD_REQUEST, "not_protected"),
             Self::TooManyAttempts { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::TokenWish(error) => (StatusCode::BAD_REQUEST, error.code()),
+            Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
             Self::NoSession => (StatusCode::UNAUTHORIZED, "no_session"),
             Self::Storage(error) => storage_error(error),
@@ -319,10 +397,12 @@ impl Error {
             }
             Self::UserName(_) => body.field = Some("username".to_owned()),
             Self::DisplayName(_) => body.field = Some("display_name".to_owned()),
+            Self::TokenWish(error) => body.field = error.field().map(str::to_owned),
             Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
                 body.field = Some("claim_code".to_owned());
             }
             Self::WrongCode { skew } => body.refuse_code(Stage::SignIn, skew),
+            Self::WrongFirstCode { skew } => body.refuse_code(Stage::Enrolment, skew),
             Self::Reauthentication { field, skew } => {
                 body.refuse_code(Stage::Confirmation, skew);
                 body.field = Some(field.to_owned());
@@ -352,7 +432,10 @@ impl Error {
             | Self::NoAvatar
             | Self::InvalidCredentials
             | Self::NotProtected
+            | Self::NoEnrolment
+            | Self::TwoFactorOff
             | Self::SessionNotFound
+            | Self::TokenNotFound
             | Self::NoSession
             | Self::Storage(_)
             | Self::Internal(_) => {}
@@ -374,7 +457,9 @@ impl Error {
             }
             Self::ForeignOrigin => "Foreign origin",
             Self::Locked(..) => "Locked",
-            Self::NotFound | Self::NoAvatar | Self::SessionNotFound => "Not found",
+            Self::NotFound | Self::NoAvatar | Self::SessionNotFound | Self::TokenNotFound => {
+                "Not found"
+            }
             Self::MethodNotAllowed(_) => "Method not allowed",
             Self::Body(BodyError::MediaType(_)) => "Unsupported media type",
             Self::Body(BodyError::TooLarge) | Self::Avatar(AvatarError::TooLarge) => "Too large",
@@ -388,10 +473,13 @@ impl Error {
             Self::DisplayName(_) => "Invalid display name",
             Self::Avatar(_) => "Invalid image",
             Self::InvalidCredentials => "Invalid credentials",
-            Self::WrongCode { .. } => "Invalid code",
+            Self::WrongCode { .. } | Self::WrongFirstCode { .. } => "Invalid code",
+            Self::NoEnrolment => "Nothing to enrol",
+            Self::TwoFactorOff => "Two-factor is off",
             Self::CodeAlreadyUsed { .. } => "Code already used",
             Self::CodeRequired => "Code required",
             Self::Reauthentication { .. } => "Confirmation failed",
+            Self::TokenWish(_) => "Invalid request",
             Self::NotProtected => "No password is configured",
             Self::TooManyAttempts { .. } => "Too many attempts",
             Self::Busy => "Busy",
@@ -418,6 +506,7 @@ impl Failure {
         match stage {
             Stage::SignIn => self.requires_totp = Some(true),
             Stage::Confirmation => self.field = Some("totp_code".to_owned()),
+            Stage::Enrolment => self.field = Some("token".to_owned()),
         }
         self.clock_skew_seconds = skew.map(|skew| skew.seconds);
         self.server_time = skew.map(|skew| rfc3339(skew.server_time));
@@ -496,153 +585,4 @@ fn storage_error(error: &StoreError) -> (StatusCode, &'static str) {
 fn whole_seconds(wait: SignedDuration) -> i64 {
     let more = i64::from(wait.subsec_nanos() > 0);
     (wait.as_secs() + more).max(1)
-}
-
-/// Says a wait in words.
-fn in_words(wait: SignedDuration) -> String {
-    let seconds = whole_seconds(wait);
-    match seconds {
-        1 => "1 second".to_owned(),
-        2..=119 => format!("{seconds} seconds"),
-        120..=7199 => format!("{} minutes", (seconds + 59) / 60),
-        _hours => format!("{} hours", (seconds + 3599) / 3600),
-    }
-}
-
-impl Error {
-    /// Returns a sentence for people that says what to do.
-    fn message(&self) -> String {
-        match self {
-            Self::Refused(refusal) => refusal_sentence(*refusal).to_owned(),
-            Self::ForeignOrigin => "This request came from a page of another site. Use the dashboard's own page.".to_owned(),
-            Self::Locked(..) => "The state file cannot be read, so nobody is let in. As root on the host, run `proxmenux-monitor restore`.".to_owned(),
-            Self::BadHost => "Send exactly one Host header.".to_owned(),
-            Self::NotFound => "There is nothing at this address.".to_owned(),
-            Self::NoAvatar => "There is no avatar.".to_owned(),
-            Self::MethodNotAllowed(methods) => format!("This address takes {methods} only."),
-            Self::Body(error) => body_sentence(error),
-            Self::SetUp(refusal) => setup_sentence(*refusal).to_owned(),
-            Self::AlreadyConfigured => "A password protects this dashboard already. Sign in; if it was not you who set it, run `proxmenux-monitor reset-password` on the host.".to_owned(),
-            Self::NotDeclined => "Nobody chose to continue without protection, so there is nothing to take back.".to_owned(),
-            Self::WeakPassword { rules, .. } => {
-                let sentences = rules.iter().map(ToString::to_string);
-                Vec::from_iter(sentences).join(" ")
-            }
-            Self::UserName(error) => format!("Choose another user name: {error}."),
-            Self::DisplayName(error) => format!("Choose another display name: {error}."),
-            Self::Avatar(error) => format!("The image was not stored: {error}."),
-            Self::InvalidCredentials => "User name and password do not match. If the password is lost, run `proxmenux-monitor reset-password` on the host.".to_owned(),
-            Self::WrongCode { skew } | Self::Reauthentication { field: "totp_code", skew } => code_sentence(*skew),
-            Self::CodeAlreadyUsed { retry_after, .. } => match retry_after {
-                Some(wait) => format!("This code was used already. Wait {} for the next one.", in_words(*wait)),
-                None => "This backup code was used already. Use another one.".to_owned(),
-            },
-            Self::CodeRequired => "Enter a code from the authenticator app or a backup code too.".to_owned(),
-            Self::Reauthentication { .. } => "The current password is wrong. Nothing was changed.".to_owned(),
-            Self::NotProtected => "No password protects this dashboard, so there is nothing to confirm with. Set a password up first.".to_owned(),
-            Self::TooManyAttempts { refusal, address } => too_many_sentence(refusal, *address),
-            Self::Busy => "Too many sign-ins are waiting. Try again in 2 seconds.".to_owned(),
-            Self::SessionNotFound => "There is no such session; it may have ended already.".to_owned(),
-            Self::NoSession => "There is no session to resume. Sign in.".to_owned(),
-            Self::Storage(error) => storage_sentence(error).to_owned(),
-            Self::Internal(_) => "Something went wrong on the server. Its log says what.".to_owned(),
-        }
-    }
-}
-
-fn refusal_sentence(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::SetupRequired => {
-            "Set this dashboard up first: open its page, or run `proxmenux-monitor claim-code` on the host."
-        }
-        Refusal::AuthenticationRequired => {
-            "Sign in, or send an API token as `Authorization: Bearer <token>`."
-        }
-        Refusal::InvalidHeader => "Send the token as `Authorization: Bearer <token>`.",
-        Refusal::InvalidToken => {
-            "The token is invalid, revoked or expired. Sign in again, or make a new API token."
-        }
-        Refusal::InsufficientScope => {
-            "This token may not do this. Use one with a wider scope, or sign in."
-        }
-        Refusal::PrivateOnly => {
-            "Without a password this dashboard answers private addresses only. Set a password up."
-        }
-        Refusal::HostRefused => {
-            "This dashboard does not go by that name. Use its address, or add the name to `host_names` in monitor.toml."
-        }
-    }
-}
-
-fn setup_sentence(refusal: SetupRefusal) -> &'static str {
-    match refusal {
-        SetupRefusal::HostRefused => refusal_sentence(Refusal::HostRefused),
-        SetupRefusal::CodeRequired => {
-            "From here the claim code is needed: run `proxmenux-monitor claim-code` on the host."
-        }
-        SetupRefusal::CodeWrong => {
-            "The claim code is wrong. `proxmenux-monitor claim-code` on the host shows it."
-        }
-    }
-}
-
-fn body_sentence(error: &BodyError) -> String {
-    match error {
-        BodyError::Malformed { message, .. } => message.clone(),
-        BodyError::MediaType(expected) => format!("Send {expected}, and say so in Content-Type."),
-        BodyError::TooLarge => "The body is larger than this call takes.".to_owned(),
-        BodyError::Incomplete => "The body did not arrive in time.".to_owned(),
-    }
-}
-
-fn code_sentence(skew: Option<ClockSkew>) -> String {
-    let Some(skew) = skew else {
-        return "That code is wrong. Wait for the next one, or use a backup code; if the phone is lost, run `proxmenux-monitor reset-password` on the host.".to_owned();
-    };
-    let direction = if skew.seconds > 0 {
-        "ahead of"
-    } else {
-        "behind"
-    };
-    let difference = in_words(SignedDuration::from_secs(skew.seconds.abs()));
-    format!(
-        "That code belongs to another time: your phone is {difference} {direction} this host. Set the phone's clock, then use the next code."
-    )
-}
-
-fn too_many_sentence(refusal: &TooMany, address: IpAddr) -> String {
-    let wait = in_words(refusal.retry_after);
-    if refusal.until.is_none() {
-        return format!("Other tries from here are still being checked. Try again in {wait}.");
-    }
-    let whose = match refusal.subject {
-        SubjectKind::Account => {
-            return format!(
-                "Too many wrong codes for this account. Codes from unknown devices are taken again in {wait}. On the host, `proxmenux-monitor ban lift account` ends this."
-            );
-        }
-        SubjectKind::Device => "--all".to_owned(),
-        SubjectKind::Address | SubjectKind::Network48 | SubjectKind::Proxy => address.to_string(),
-    };
-    format!(
-        "Too many failed tries from {address}. Try again in {wait}. On the host, `proxmenux-monitor ban lift {whose}` ends this."
-    )
-}
-
-fn storage_sentence(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Full => {
-            "The host's disk is full, so nothing was changed. Make room, then try again."
-        }
-        StoreError::Gone => {
-            "The state file is not there at the moment, so nothing was changed. Try again in two seconds."
-        }
-        StoreError::Busy => {
-            "The state is being changed by a command on the host. Try again in a moment."
-        }
-        StoreError::Stopping => "The server is stopping. Try again in a moment.",
-        StoreError::Locked(_) | StoreError::Failed(_) => {
-            "The state could not be written, so nothing was changed. The server's log says why."
-        }
-    }
 }

@@ -1,18 +1,29 @@
-//! API tokens: which ones count, for what, from where; and the list of tokens that never count again.
+//! API tokens: which ones count, for what and from where.
+//!
+//! | to learn                                | read            |
+//! |-----------------------------------------|-----------------|
+//! | whether a token counts                  | [`ApiTokens`]   |
+//! | how one is made, replaced and revoked   | [`lifecycle`]   |
+//! | what an entry of the list is worth      | [`Standing`]    |
+//! | which tokens never count again          | [`Revocations`] |
+
+pub mod lifecycle;
+mod revocations;
+mod standing;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use indexmap::IndexMap;
-use indexmap::map::Entry;
 use ipnet::IpNet;
 use jiff::Timestamp;
-use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Deserialize, Serialize, Serializer};
+
+pub use revocations::Revocations;
+pub use standing::{Invalidation, Standing};
 
 use super::digest::Digest;
 use super::jwt::Claims;
+use super::rfc3339;
 use super::rights::Scope;
 
 /// One API token as the state file knows it: never the token, only its digest.
@@ -53,6 +64,18 @@ pub struct ApiToken {
     /// From where it was last used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_from: Option<Shown>,
+    /// When a successor was made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_at: Option<Timestamp>,
+    /// When it ends because a successor was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// The id of its successor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
+    /// The last threshold, in days before its end, at which the owner was reminded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminded_days: Option<i64>,
     /// What a later version or another program keeps here.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
@@ -81,6 +104,13 @@ impl ApiToken {
     /// Returns the name by which the list and the commands know this token.
     pub fn id(&self) -> String {
         self.id.clone().unwrap_or_else(|| self.token_hash.short())
+    }
+
+    fn is_called(&self, id: &str) -> bool {
+        match &self.id {
+            Some(own) => own == id,
+            None => self.token_hash.short() == id,
+        }
     }
 
     /// Returns what the owner called it; empty if nothing.
@@ -129,12 +159,28 @@ pub enum TokenRefusal {
     /// Its time is over, or has not begun.
     #[error("the token is expired")]
     Expired,
+    /// Another took its place, and its time beside that one is over.
+    #[error("the token was replaced")]
+    Rotated,
     /// Its scope is none that we know.
     #[error("the token's scope is unknown")]
     UnknownScope,
     /// It may not be used from this address.
     #[error("the token may not be used from this address")]
     WrongNetwork,
+}
+
+/// What is learnt when a token is used.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenUse<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub from: IpAddr,
+    /// How far it reached.
+    pub scope: Option<Scope>,
+    /// The fingerprint of the secret that its MAC was checked with.
+    pub signed_with: Option<&'a str>,
 }
 
 /// The API tokens, in the order of the file, found by digest.
@@ -165,17 +211,40 @@ impl ApiTokens {
         self.list.get(*self.by_hash.get(hash)?)
     }
 
-    /// Notes that the token with this digest was used.
-    pub fn note_use(&mut self, hash: &Digest, at: String, from: IpAddr) {
-        let Some(token) = self
-            .by_hash
-            .get(hash)
-            .and_then(|index| self.list.get_mut(*index))
-        else {
+    /// Returns the token that the list and the commands know by this id.
+    pub fn find_by_id(&self, id: &str) -> Option<&ApiToken> {
+        self.iter().find(|token| token.is_called(id))
+    }
+
+    fn find_mut(&mut self, hash: &Digest) -> Option<&mut ApiToken> {
+        self.list.get_mut(*self.by_hash.get(hash)?)
+    }
+
+    fn push(&mut self, token: ApiToken) {
+        self.by_hash
+            .entry(token.token_hash)
+            .or_insert(self.list.len());
+        self.list.push(token);
+    }
+
+    /// Notes that the token with this digest was used, and what an old entry did not know: how far
+    /// it reaches, and that the secret with this fingerprint signed it.
+    pub fn note_use(&mut self, hash: &Digest, seen: TokenUse<'_>) {
+        let Some(token) = self.find_mut(hash) else {
             return;
         };
-        token.last_used_at = Some(at.into());
-        token.last_used_from = Some(from.to_string().into());
+        token.last_used_at = Some(rfc3339(seen.at).into());
+        token.last_used_from = Some(seen.from.to_string().into());
+        let is_unknown = token
+            .scope
+            .as_deref()
+            .is_none_or(|scope| scope == "unknown");
+        if let (true, Some(scope)) = (is_unknown, seen.scope) {
+            token.scope = Some(scope.name().to_owned());
+        }
+        if token.signed_with.is_none() {
+            token.signed_with = seen.signed_with.map(str::to_owned);
+        }
     }
 
     /// Decides whether the token with this digest and these verified claims counts.
@@ -189,6 +258,9 @@ impl ApiTokens {
         let token = self.find(hash).ok_or(TokenRefusal::Unknown)?;
         if !claims.is_current(now.as_second()) {
             return Err(TokenRefusal::Expired);
+        }
+        if token.ends_at.is_some_and(|end| end <= now) {
+            return Err(TokenRefusal::Rotated);
         }
         if !token.allows(address) {
             return Err(TokenRefusal::WrongNetwork);
@@ -232,124 +304,6 @@ impl FromIterator<ApiToken> for ApiTokens {
 impl Serialize for ApiTokens {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(&self.list)
-    }
-}
-
-/// The digests of tokens that never count again, each with the time until which it must be known.
-///
-/// A million of them cost about sixty bytes each, and changing anything else does not copy them.
-#[derive(Clone, Debug, Default)]
-pub struct Revocations(Arc<IndexMap<Digest, KnownUntil>>);
-
-/// When a revoked token has certainly expired, in seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct KnownUntil(i64);
-
-impl KnownUntil {
-    /// Nobody said when the token expires.
-    const EVER: Self = Self(i64::MAX);
-}
-
-impl Revocations {
-    /// Learns until when listed digests must be known; others are not added.
-    pub(super) fn learn_until(&mut self, until: &HashMap<Digest, Timestamp>) {
-        let map = Arc::make_mut(&mut self.0);
-        for (digest, until) in until {
-            if let Some(known) = map.get_mut(digest) {
-                *known = KnownUntil(until.as_second());
-            }
-        }
-    }
-
-    /// Returns whether the token with this digest was revoked.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        self.0.contains_key(digest)
-    }
-
-    /// Returns how many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Adds a digest that must be known `until` then; a later time wins over an earlier one.
-    pub fn insert(&mut self, digest: Digest, until: Option<Timestamp>) {
-        let until = until.map_or(KnownUntil::EVER, |until| KnownUntil(until.as_second()));
-        match Arc::make_mut(&mut self.0).entry(digest) {
-            Entry::Occupied(mut known) => {
-                let latest = (*known.get()).max(until);
-                known.insert(latest);
-            }
-            Entry::Vacant(new) => {
-                new.insert(until);
-            }
-        }
-    }
-
-    /// Adds all that `other` has and this one lacks, so that a revocation is never undone.
-    pub fn merge(&mut self, other: &Self) {
-        if Arc::ptr_eq(&self.0, &other.0) {
-            return;
-        }
-        let missing = Vec::from_iter(other.0.iter().filter(|(digest, _)| !self.contains(digest)));
-        if missing.is_empty() {
-            return;
-        }
-        let map = Arc::make_mut(&mut self.0);
-        map.extend(missing.into_iter().map(|(digest, until)| (*digest, *until)));
-    }
-
-    /// Drops what has certainly expired by `now`.
-    pub fn prune(&mut self, now: Timestamp) {
-        let is_over = |until: &KnownUntil| until.0 <= now.as_second();
-        if self.0.values().any(is_over) {
-            Arc::make_mut(&mut self.0).retain(|_digest, until| !is_over(until));
-        }
-    }
-
-    /// Returns the list `revoked_tokens` of the state file.
-    pub(super) fn digests(&self) -> impl Serialize {
-        struct Digests<'a>(&'a Revocations);
-        impl Serialize for Digests<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-                for digest in self.0.0.keys() {
-                    list.serialize_element(digest)?;
-                }
-                list.end()
-            }
-        }
-        Digests(self)
-    }
-
-    /// Returns the map `revoked_until` of the state file.
-    pub(super) fn known_until(&self) -> impl Serialize {
-        struct Known<'a>(&'a Revocations);
-        impl Serialize for Known<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut map = serializer.serialize_map(None)?;
-                for (digest, until) in self.0.0.iter() {
-                    if let Ok(until) = Timestamp::from_second(until.0) {
-                        map.serialize_entry(digest, &until)?;
-                    }
-                }
-                map.end()
-            }
-        }
-        Known(self)
-    }
-}
-
-impl FromIterator<Digest> for Revocations {
-    fn from_iter<I: IntoIterator<Item = Digest>>(digests: I) -> Self {
-        let forever = digests.into_iter().map(|digest| (digest, KnownUntil::EVER));
-        let mut map = IndexMap::from_iter(forever);
-        map.shrink_to_fit();
-        Self(Arc::new(map))
     }
 }
 
