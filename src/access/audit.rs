@@ -355,18 +355,17 @@ impl Event {
     fn write_fields(&self, line: &mut String) {
         match self {
             Self::SignedIn { method, session } => {
-                field(line, "method", method.name());
-                field(line, "session", session);
+                fields(line, [("method", method.name()), ("session", session)]);
             }
             Self::Failed { method, purpose } => {
-                field(line, "method", method.name());
-                field(line, "reason", purpose.name());
+                fields(
+                    line,
+                    [("method", method.name()), ("reason", purpose.name())],
+                );
             }
             Self::RateLimited { repeated } => {
                 field(line, "reason", "rate_limited");
-                if *repeated > 1 {
-                    number(line, "repeated", *repeated);
-                }
+                more_than_one(line, "repeated", *repeated);
             }
             Self::BackupCodeUsed { left } => number(line, "left", *left as u64),
             Self::PasswordChanged { ended }
@@ -376,14 +375,11 @@ impl Event {
             | Self::PasskeyRenamed { passkey }
             | Self::PasskeyRemoved { passkey } => field(line, "passkey", passkey),
             Self::TokenCreated { token, scope } => {
-                field(line, "token", token);
-                field(line, "scope", scope);
+                fields(line, [("token", token), ("scope", scope)]);
             }
             Self::TokenRotated { token, successor } => {
-                field(line, "token", token);
-                field(line, "successor", successor);
+                fields(line, [("token", token), ("successor", successor)]);
             }
-            Self::TokenRevoked { token } => field(line, "token", token),
             Self::TokenExpiring { token, days } => {
                 field(line, "token", token);
                 number(line, "days", days.unsigned_abs());
@@ -392,10 +388,11 @@ impl Event {
             | Self::SessionEnded { session }
             | Self::SessionResumed { session } => field(line, "session", session),
             Self::PenaltyLifted { subject } => field(line, "subject", subject),
-            Self::TokenFirstUsed { token } => field(line, "token", token),
-            Self::TokenRefused { token, reason } => {
+            Self::TokenFirstUsed { token } | Self::TokenRevoked { token } => {
                 field(line, "token", token);
-                field(line, "reason", reason);
+            }
+            Self::TokenRefused { token, reason } => {
+                fields(line, [("token", token), ("reason", reason)]);
             }
             Self::StateLocked { problem } => field(line, "reason", problem),
             Self::EnrolmentStarted
@@ -448,6 +445,18 @@ const MAX_VALUE: usize = 64;
 
 fn field(line: &mut String, key: &str, value: &str) {
     let _infallible = write!(line, " {key}={}", Encoded(value));
+}
+
+fn fields(line: &mut String, pairs: [(&str, &str); 2]) {
+    for (key, value) in pairs {
+        field(line, key, value);
+    }
+}
+
+fn more_than_one(line: &mut String, key: &str, value: u64) {
+    if value > 1 {
+        number(line, key, value);
+    }
 }
 
 fn number(line: &mut String, key: &str, value: u64) {

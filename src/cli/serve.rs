@@ -176,7 +176,7 @@ async fn record(app: Arc<App>) {
 
 /// Reminds the owner of API tokens that end soon, and lets those end whose successor has taken over.
 async fn remind(app: Arc<App>) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    let mut minute = tokio::time::interval(Duration::from_mins(1));
     minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         minute.tick().await;

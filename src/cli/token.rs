@@ -60,7 +60,7 @@ struct Create {
     /// From where it may be used; more than one may be named. Everywhere if none is
     #[arg(long, value_name = "CIDR", value_parser = network)]
     allow: Vec<IpNet>,
-    /// Let it open a terminal, which asks for full_admin
+    /// Let it open a terminal, which asks for full rights
     #[arg(long)]
     terminal: bool,
     /// Print JSON

@@ -70,14 +70,14 @@ pub(super) async fn confirm(
     app: &Arc<App>,
     presenter: &Presenter,
     session: &SessionIdentity,
-    presented: Presented,
+    offered: Presented,
     demand: Demand,
 ) -> Result<Confirmation, Error> {
-    let password = presented.password.ok_or_else(|| missing(demand.field))?;
+    let password = offered.password.ok_or_else(|| missing(demand.field))?;
     let claimed = Claimed {
         username: None,
         password: Password::new(password),
-        code: presented.code.filter(|code| !code.trim().is_empty()),
+        code: offered.code.filter(|code| !code.trim().is_empty()),
         purpose: demand.purpose,
         confirms: Some((session.id.clone(), demand.code)),
     };
@@ -121,7 +121,8 @@ where
     }))
 }
 
-fn missing(field: &str) -> Error {
+/// Says that a field is missing that the call cannot do without.
+pub(super) fn missing(field: &str) -> Error {
     Error::Body(BodyError::Malformed {
         field: Some(field.to_owned()),
         message: format!("The field `{field}` is missing."),

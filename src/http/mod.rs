@@ -25,6 +25,7 @@ mod login;
 mod openapi;
 mod password;
 mod profile;
+mod prometheus;
 mod proof;
 pub mod routes;
 pub mod server;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::confirm::{Demand, Presented, change as change_confirmed, confirm};
+use super::confirm::{Demand, Presented, change as change_confirmed, confirm, missing};
 use super::cookies::Cookie;
 use super::error::Error;
 use super::extract::Json;
@@ -31,7 +31,7 @@ pub(super) struct ChangeBody {
     #[serde(alias = "current_password")]
     old_password: Option<String>,
     /// The new one.
-    new_password: String,
+    new_password: Option<String>,
     /// A code, if two-factor is on; `totp_token` is taken too.
     #[serde(alias = "totp_token")]
     totp_code: Option<String>,
@@ -66,17 +66,20 @@ pub(super) async fn change(
     to_the_end(async move {
         let session = caller.session().ok_or(Error::NotProtected)?;
         let user = user(&app).ok_or(Error::NotProtected)?;
-        let new = Password::new(body.new_password);
+        if body.old_password.is_none() {
+            return Err(missing("old_password"));
+        }
+        let new = Password::new(body.new_password.ok_or_else(|| missing("new_password"))?);
         check_policy(&app, &user, &new).map_err(|rules| Error::WeakPassword {
             field: "new_password",
             rules,
         })?;
-        let presented = Presented {
+        let offered = Presented {
             password: body.old_password,
             code: body.totp_code,
         };
         let demand = Demand::always(Purpose::ChangePassword).in_field("old_password");
-        let confirmation = confirm(&app, &presenter, session, presented, demand).await?;
+        let confirmation = confirm(&app, &presenter, session, offered, demand).await?;
         let hash = app.derivations.hash(Priority::Known, new).await;
         let hash = hash.map_err(|_busy| Error::Busy)?;
         let hash = hash.map_err(|error| Error::Internal(error.into()))?;

@@ -19,7 +19,9 @@ use super::error::Error;
 use super::guard::{Guard, admit, guard};
 use super::openapi::{Shape, Shapes};
 use super::visit::{Visit, first};
-use super::{login, openapi, password, profile, sessions, setup, status, system, tokens, totp};
+use super::{
+    login, openapi, password, profile, prometheus, sessions, setup, status, system, tokens, totp,
+};
 use crate::access::rights::Right;
 use crate::app::App;
 
@@ -254,6 +256,8 @@ fn host_routes() -> Vec<Route> {
         get("/api/system/history", Read, system::history)
             .does("Returns the last hour, a point a minute.")
             .gives::<History>(),
+        get("/api/prometheus", Metrics, prometheus::show)
+            .does("Returns the figures for Prometheus, as text."),
         get("/api/openapi.json", Metrics, openapi::show).does("Returns this document."),
     ]
 }

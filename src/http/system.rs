@@ -36,7 +36,7 @@ pub(super) async fn history(State(app): State<Arc<App>>) -> Json<History> {
 }
 
 /// Measures aside, since the kernel's files can be slow.
-async fn measure<T: Send + 'static>(
+pub(super) async fn measure<T: Send + 'static>(
     app: &Arc<App>,
     measure: impl FnOnce(&App) -> T + Send + 'static,
 ) -> Result<T, Error> {

@@ -116,6 +116,10 @@ pub(super) struct TokensAnswer {
 
 /// One token, as far as its entry and the memory know it.
 #[derive(Serialize, ToSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what old clients and the page read"
+)]
 struct ListedToken {
     /// The name by which it is revoked.
     id: String,
@@ -177,12 +181,12 @@ pub(super) async fn create(
     to_the_end(async move {
         let session = caller.session().ok_or(Error::NotProtected)?;
         let wish = wish_of(&body)?;
-        let presented = Presented {
+        let offered = Presented {
             password: body.password,
             code: body.totp_token,
         };
         let demand = Demand::always(Purpose::MakeToken);
-        let confirmation = match confirm(&app, &presenter, session, presented, demand).await {
+        let confirmation = match confirm(&app, &presenter, session, offered, demand).await {
             Ok(confirmation) => confirmation,
             Err(Error::CodeRequired) => return Ok(code_needed()),
             Err(error) => return Err(error),
@@ -219,12 +223,12 @@ pub(super) async fn rotate(
         let session = caller.session().ok_or(Error::NotProtected)?;
         let days = days_of(body.expires_in_days)?;
         let overlap = overlap_of(body.overlap_hours)?;
-        let presented = Presented {
+        let offered = Presented {
             password: body.password,
             code: body.totp_code,
         };
         let demand = Demand::always(Purpose::MakeToken);
-        let confirmation = confirm(&app, &presenter, session, presented, demand).await?;
+        let confirmation = confirm(&app, &presenter, session, offered, demand).await?;
         let (now, old) = (app.clock.now(), id.clone());
         let rotated = change(&app, &presenter, confirmation, move |access, confirmation| {
             access.rotate_token(confirmation, (&old, overlap), days, now)

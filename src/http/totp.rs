@@ -113,14 +113,14 @@ async fn confirm_enrolment(
     app: &Arc<App>,
     presenter: &Presenter,
     session: &SessionIdentity,
-    presented: Presented,
+    offered: Presented,
 ) -> Result<(), Error> {
     let now = app.clock.now();
     let access = app
         .store
         .read()
         .map_err(|lock| presenter.visit.locked(lock))?;
-    if presented.is_empty() {
+    if offered.is_empty() {
         if access.may_enrol_unasked(&session.id, now) {
             return Ok(());
         }
@@ -131,7 +131,7 @@ async fn confirm_enrolment(
         });
     }
     let demand = Demand::unless_lately(Purpose::EnrolApp);
-    let confirmation = confirm(app, presenter, session, presented, demand).await?;
+    let confirmation = confirm(app, presenter, session, offered, demand).await?;
     let confirmed = change(app, presenter, confirmation, move |access, confirmation| {
         access.confirm(confirmation, now)
     });

@@ -48,11 +48,10 @@ fn owners(
     }
 }
 
-/// A call of the owner of a host with a second factor, whose code is missing.
+/// A call of the owner of a host with a second factor, who proved it a moment ago.
 fn with_factor(path: &'static str, fields: [&'static [&'static str]; 2]) -> Call {
     Call {
         fixture: Fixture::second_factor,
-        answers: 403,
         ..owners("POST", path, json!({ "password": PASSWORD }), fields)
     }
 }
@@ -110,6 +109,7 @@ fn calls() -> Vec<Call> {
         ),
         Call {
             is_old: false,
+            answers: 403,
             ..with_factor(token, confirm_fields)
         },
     ]

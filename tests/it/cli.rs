@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::binary::{
     EDIT_PATIENCE, PASSWORD, Place, Ran, Server, USER, add_api_token, add_session, bare, finish,
-    mode, names, program, protected, put, set_mode, sha256, with_second_factor, within,
+    mode, names, program, protected, put, set_mode, sha256, totp, with_second_factor, within,
 };
 
 /// Every command that there is.
@@ -20,6 +20,12 @@ const COMMANDS: &[&[&str]] = &[
     &["auth", "enable"],
     &["auth", "disable"],
     &["reset-password"],
+    &["totp"],
+    &["totp", "disable"],
+    &["token"],
+    &["token", "create"],
+    &["token", "list"],
+    &["token", "revoke"],
     &["session"],
     &["session", "list"],
     &["session", "end"],
@@ -380,6 +386,152 @@ fn sessions_are_listed_and_ended() {
     );
     let log = fs::read_to_string(place.auth_log()).unwrap();
     assert_eq!(log.matches("session ended").count(), 3, "{log}");
+}
+
+#[test]
+fn a_lost_phone_is_forgotten_by_a_running_server() {
+    let place = Place::with_state(&with_second_factor(&["ABCD-2345"]));
+    let server = place.serve();
+    let token = server.login(PASSWORD, Some(&totp(0))).json()["token"].clone();
+    let token = token.as_str().unwrap();
+    assert!(server.knows(token));
+
+    let asked = place.run(&["totp", "disable"]);
+    assert_eq!(
+        asked.status,
+        Some(2),
+        "nobody is there to answer: {asked:?}"
+    );
+    let ran = place.run(&["totp", "disable", "--yes"]);
+
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert!(ran.out.contains("1 session ended"), "{ran:?}");
+    assert!(within(EDIT_PATIENCE, || !server.knows(token)));
+    assert_eq!(server.login(PASSWORD, None).status, 200);
+    let state = place.state();
+    assert_eq!(state["totp_enabled"], false);
+    assert_eq!(state["totp_secret"], Value::Null);
+    assert_eq!(state["backup_codes"], json!([]));
+    let log = fs::read_to_string(place.auth_log()).unwrap();
+    assert!(
+        log.contains("two-factor disabled; user=root ended=1"),
+        "{log}"
+    );
+    let again = place.run(&["totp", "disable", "--yes"]);
+    assert_eq!(again.status, Some(1));
+    assert!(again.err.contains("off already"), "{again:?}");
+}
+
+#[test]
+fn a_hand_edit_turns_two_factor_off_in_a_running_server() {
+    let place = Place::with_state(&with_second_factor(&[]));
+    let server = place.serve();
+    let token = server.login(PASSWORD, Some(&totp(0))).json()["token"].clone();
+    let token = token.as_str().unwrap().to_owned();
+
+    place.edit(|state| state["totp_enabled"] = json!(false));
+
+    assert!(
+        within(EDIT_PATIENCE, || !server.knows(&token)),
+        "its session ends"
+    );
+    assert_eq!(server.login(PASSWORD, None).status, 200);
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked_on_the_host() {
+    let place = Place::with_state(&protected());
+    let server = place.serve();
+
+    let made = place.run(&[
+        "token",
+        "create",
+        "sensor",
+        "--scope",
+        "metrics",
+        "--expires",
+        "90d",
+        "--json",
+    ]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    let made = made.json();
+    let token = made["token"].as_str().unwrap();
+    let id = made["id"].as_str().unwrap();
+    let works = |token: &str| server.get("/api/prometheus", Some(token)).status == 200;
+    assert!(within(EDIT_PATIENCE, || works(token)));
+    assert_eq!(server.get("/api/system", Some(token)).status, 403);
+
+    let revoked = place.run(&["token", "revoke", id]);
+    assert_eq!(revoked.status, Some(0), "{revoked:?}");
+    assert!(within(EDIT_PATIENCE, || !works(token)));
+    let unknown = place.run(&["token", "revoke", "ffff"]);
+    assert_eq!(unknown.status, Some(1));
+    assert!(unknown.err.contains("token list"), "{unknown:?}");
+    place.run(&["token", "create", "other"]);
+    let all = place.run(&["token", "revoke", "--all", "--yes"]);
+    assert!(all.out.contains("1 token revoked"), "{all:?}");
+    let log = fs::read_to_string(place.auth_log()).unwrap();
+    assert!(
+        log.contains(&format!(
+            "token created; user=root token={id} scope=metrics"
+        )),
+        "{log}"
+    );
+    assert!(
+        log.contains(&format!("token revoked; user=root token={id}")),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_token_is_printed_alone_and_listed_without_itself() {
+    let place = Place::with_state(&protected());
+    place.run(&["token", "create", "sensor", "--scope", "metrics"]);
+
+    let plain = place.run(&[
+        "token",
+        "create",
+        "other",
+        "--allow",
+        "192.0.2.0/24",
+        "--allow",
+        "2001:db8::1",
+    ]);
+    assert_eq!(
+        plain.out.trim().split('.').count(),
+        3,
+        "the token alone: {plain:?}"
+    );
+    assert!(plain.err.contains("token revoke"), "{plain:?}");
+    let listed = place.run(&["token", "list", "--json"]).json();
+    assert_eq!(listed[0]["name"], "sensor");
+    assert_eq!(listed[0]["valid"], true);
+    assert_eq!(
+        listed[1]["allowed_networks"],
+        json!(["192.0.2.0/24", "2001:db8::1/128"])
+    );
+    let table = place.run(&["token", "list"]).out;
+    assert!(
+        table.contains("sensor") && table.contains("metrics") && table.contains("active"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_token_that_cannot_be_is_wrong_usage() {
+    let place = Place::with_state(&protected());
+    for wrong in [
+        &["token", "create", "x", "--scope", "root"][..],
+        &["token", "create", "x", "--expires", "366d"],
+        &["token", "create", "x", "--allow", "nonsense"],
+        &["token", "create", "x", "--terminal"],
+        &["token", "create", "two\nlines"],
+        &["token", "revoke"],
+    ] {
+        let ran = place.run(wrong);
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        assert!(!ran.err.is_empty());
+    }
 }
 
 #[test]

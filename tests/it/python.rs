@@ -166,6 +166,62 @@ fn codes_of_pyotp_are_accepted() {
 }
 
 #[test]
+fn an_app_is_enrolled_with_pyotp_and_our_token_is_read_by_pyjwt() {
+    let place = Place::with_state(&protected());
+    let server = place.serve();
+    let session = server.sign_in();
+    let begun = server.post("/api/auth/totp/setup", Some(&session), &json!({}));
+    let begun = begun.json();
+
+    let read = python(
+        "
+import json, pyotp, sys
+app = pyotp.parse_uri(sys.argv[1])
+print(json.dumps([app.now(), app.secret, app.issuer, app.name, app.digits, app.interval, app.digest().name]))
+",
+        &[begun["otpauth_uri"].as_str().unwrap()],
+    );
+    let read: Value = serde_json::from_str(&read).unwrap();
+    let enabled = server.post(
+        "/api/auth/totp/enable",
+        Some(&session),
+        &json!({ "token": read[0] }),
+    );
+
+    assert_eq!(enabled.status, 200, "{:?}", enabled.json());
+    let secret = &begun["secret"];
+    assert_eq!(
+        read,
+        json!([read[0], secret, "ProxMenux Monitor", USER, 6, 30, "sha1"])
+    );
+    let code = begun["backup_codes"][0].as_str().unwrap();
+    let body = json!({ "password": PASSWORD, "totp_token": code, "token_name": "küche", "scope": "operator", "terminal": false });
+    let made = server
+        .post("/api/auth/generate-api-token", Some(&session), &body)
+        .json();
+    assert_eq!(made["success"], true, "{made}");
+    let claims = python(
+        "
+import json, jwt, sys
+print(json.dumps(jwt.decode(sys.argv[1], sys.argv[2], algorithms=['HS256'], audience='api', issuer='proxmenux-monitor')))
+",
+        &[made["token"].as_str().unwrap(), SECRET],
+    );
+    let claims: Value = serde_json::from_str(&claims).unwrap();
+    assert_eq!(claims["token_name"], "küche");
+    assert_eq!(claims["scope"], "operator");
+    assert_eq!(claims["typ"], "api");
+    assert_eq!(claims.get("terminal"), None);
+    let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+    assert_eq!(life, 365 * 86_400);
+    let log = std::fs::read_to_string(place.auth_log()).unwrap();
+    assert!(
+        log.contains("backup code used; rhost=127.0.0.1 user=owner left=9"),
+        "{log}"
+    );
+}
+
+#[test]
 fn codes_of_oathtool_are_accepted() {
     let place = Place::with_state(&with_second_factor(&[]));
     let server = place.serve();

@@ -26,16 +26,17 @@ fn right_request(route: &Route) -> (String, Sent) {
         ("POST", "/api/auth/change-password") => {
             json!({ "old_password": PASSWORD, "new_password": OTHER_PASSWORD })
         }
-        ("POST", "/api/auth/disable" | "/api/auth/generate-api-token") => {
-            json!({ "password": PASSWORD })
-        }
         // Wrong on purpose: a right one costs the derivations of ten backup codes.
         ("POST", "/api/auth/totp/setup") => json!({ "password": "wrong" }),
-        ("POST", "/api/auth/totp/disable" | "/api/auth/totp/backup-codes") => {
-            json!({ "password": PASSWORD })
-        }
         ("POST", "/api/auth/totp/enable") => json!({ "token": "123456" }),
-        ("POST", "/api/auth/api-tokens/{id}/rotate") => json!({ "password": PASSWORD }),
+        (
+            "POST",
+            "/api/auth/disable"
+            | "/api/auth/generate-api-token"
+            | "/api/auth/api-tokens/{id}/rotate"
+            | "/api/auth/totp/disable"
+            | "/api/auth/totp/backup-codes",
+        ) => json!({ "password": PASSWORD }),
         ("PUT", "/api/auth/profile") => json!({ "display_name": "Home" }),
         ("POST", "/api/auth/profile/avatar") => return (path, Sent::of("image/gif", GIF)),
         _without_body => return (path, Sent::nothing()),

@@ -34,9 +34,8 @@ impl Error {
             Self::DisplayName(error) => format!("Choose another display name: {error}."),
             Self::Avatar(error) => format!("The image was not stored: {error}."),
             Self::InvalidCredentials => "User name and password do not match. If the password is lost, run `proxmenux-monitor reset-password` on the host.".to_owned(),
-            Self::WrongCode { skew } | Self::Reauthentication { field: "totp_code", skew } => code_sentence(*skew),
             Self::WrongFirstCode { skew: None } => "That code is wrong. Check that the app holds this secret, wait for its next code and enter that.".to_owned(),
-            Self::WrongFirstCode { skew } => code_sentence(*skew),
+            Self::WrongCode { skew } | Self::WrongFirstCode { skew } | Self::Reauthentication { field: "totp_code", skew } => code_sentence(*skew),
             Self::NoEnrolment => "No app is being enrolled, or it took longer than ten minutes. Start again.".to_owned(),
             Self::TwoFactorOff => "Two-factor is off, so there is nothing to change.".to_owned(),
             Self::CodeAlreadyUsed { retry_after, .. } => match retry_after {
