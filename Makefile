@@ -2,7 +2,7 @@
 
 BINARY := target/release/proxmenux-monitor
 
-.PHONY: run test build check bless dev e2e bench setup
+.PHONY: run test build check bless dev e2e bench soak setup
 
 # Builds what is needed and serves on port 8008.
 run: build
@@ -42,3 +42,8 @@ e2e: build
 bench: build
 	bench/setup
 	cargo run --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench -- $(ARGS)
+
+# Sends a million random bodies to the calls that take one; CASES=n sends n to each. Takes long.
+soak: CASES ?= 60000
+soak:
+	MONITOR_CASES=$(CASES) cargo test --release --locked --test it -- bodies::no_body

@@ -207,6 +207,10 @@ fn new_api_token(secret: &SigningSecret, now: Timestamp) -> anyhow::Result<(ApiT
         terminal: None,
         last_used_at: None,
         last_used_from: None,
+        rotated_at: None,
+        ends_at: None,
+        replaced_by: None,
+        reminded_days: None,
         other: serde_json::Map::new(),
     };
     Ok((record, token))

@@ -453,3 +453,28 @@ async fn without_a_password_there_is_nothing_to_confirm_with() {
     let answer = server.neighbour().post(ENABLE, first("123456")).await;
     assert_eq!(answer.verdict(), (400, "not_protected"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_from_many_addresses_get_nowhere_and_lock_nobody_out() {
+    let server = Fixture::second_factor().start();
+    let guess = wrong_code(&server, TOTP_SECRET);
+    let mut verdicts = Vec::new();
+
+    for host in 1..=12 {
+        let guesser = server.stranger().at(&format!("198.51.100.{host}"));
+        verdicts.push(guesser.login_with(&guess).await.status);
+    }
+    // Ten thousand more, without the derivation that each costs.
+    let now = server.clock.now();
+    let unknown = proxmenux_monitor::access::attempts::KnownDevice::No;
+    let more = (0..10_000).filter(|_| server.app.limits.begin_code(unknown, now).is_ok());
+
+    assert_eq!(more.count(), 0, "not one of them is looked at");
+    assert_eq!(verdicts, [[401; 10].as_slice(), &[429, 429]].concat());
+    let owner = server.known_device().login_with(&server.code(0)).await;
+    assert_eq!(owner.status, 200, "{}", owner.body);
+    let right = server.stranger().at("198.51.100.200");
+    let right = right.login_with(&server.code(1)).await;
+    assert_eq!(right.verdict(), (429, "too_many_attempts"));
+    assert_eq!(right.body["subject"], "account");
+}
