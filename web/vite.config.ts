@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { chunks } from './build/chunks.ts';
 import { precompress } from './build/precompress.ts';
 
 export default defineConfig({
@@ -12,8 +13,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: {
       output: {
-        // One shared chunk instead of thirty crumbs; the screens behind the sign-in form stay apart.
-        codeSplitting: { groups: [{ name: 'shared', test: /node_modules|src\/(?:api|lib|state)\/|src\/texts\/en|src\/parts\// }] },
+        codeSplitting: { groups: chunks },
       },
     },
     target: ['chrome111', 'firefox115', 'safari16.4'],

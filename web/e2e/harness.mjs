@@ -13,6 +13,8 @@ import { Secret, TOTP } from 'otpauth';
 import { chromium } from 'playwright-core';
 
 const BINARY = process.env.MONITOR_BINARY ?? fileURLToPath(new URL('../../target/release/proxmenux-monitor', import.meta.url));
+/** A folder with another page than the one that is built in. */
+const UI_DIR = process.env.MONITOR_UI_DIR;
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const ITERATIONS = 600_000;
 
@@ -79,6 +81,7 @@ class Server {
       '--data-dir', join(this.folder, 'data'),
       '--auth-log', join(this.folder, 'auth.log'),
       '--ssl-config', join(this.folder, 'ssl.json'),
+      ...(UI_DIR === undefined ? [] : ['--ui-dir', UI_DIR]),
     ], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     this.exited = new Promise((resolve) => { child.once('exit', resolve); });
@@ -197,7 +200,7 @@ export function assertQuiet(seen, ...hosts) {
 export async function fillLogin(page, password = PASSWORD, username = USERNAME) {
   await page.getByLabel('Username').fill(username);
   await page.getByLabel('Password', { exact: true }).fill(password);
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 }
 
 /** Signs in through the page and waits for the overview. */

@@ -62,7 +62,7 @@ test('a new password: the wrong old one signs nobody out, the right one ends all
   await dialog.getByLabel('New password', { exact: true }).fill(NEXT);
   await dialog.getByRole('button', { name: 'Change password' }).click();
   await dialog.getByText('That is not the current password.').waitFor();
-  assert.equal(await page.evaluate(() => document.activeElement?.id), 'old-password');
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'change-password');
   await dialog.getByLabel('Current password').fill(PASSWORD);
   await dialog.getByRole('button', { name: 'Change password' }).click();
   await page.getByRole('status').filter({ hasText: 'Password changed' }).waitFor();

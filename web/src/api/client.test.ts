@@ -6,7 +6,7 @@ type Client = typeof import('./client.ts');
 type Answer = { status?: number; body: unknown } | 'silence';
 
 let client: Client;
-let calls: { path: string; headers: Record<string, string> }[];
+let calls: { path: string; headers: Record<string, string>; json: unknown }[];
 let answers: Record<string, Answer[]>;
 const hooks = { onSessionEnded: vi.fn(), onReached: vi.fn(), onLocked: vi.fn() };
 
@@ -16,7 +16,7 @@ beforeEach(async () => {
   vi.resetModules();
   vi.clearAllMocks();
   vi.stubGlobal('fetch', (path: string, init: RequestInit) => {
-    calls.push({ path, headers: init.headers as Record<string, string> });
+    calls.push({ path, headers: init.headers as Record<string, string>, json: typeof init.body === 'string' ? JSON.parse(init.body) : undefined });
     const answer = answers[path]?.shift();
     if (answer === undefined || answer === 'silence') return Promise.reject(new TypeError('network'));
     const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
@@ -121,6 +121,24 @@ describe('the client', () => {
     await expect(client.disable({ password: 'x' })).rejects.toMatchObject({ code: 'reauthentication_failed', details: { field: 'password' } });
     expect(client.hasToken()).toBe(true);
     expect(hooks.onSessionEnded).not.toHaveBeenCalled();
+  });
+
+  test('a missing code is a refusal also where the status is 200', async () => {
+    await signIn();
+    answers['/pve/api/auth/totp/backup-codes'] = [{ body: { success: false, requires_totp: true, code: 'code_required' } }, { body: { success: true, backup_codes: ['H7KM-2QXV'] } }];
+    await expect(client.renewBackupCodes({ password: 'x' })).rejects.toMatchObject({ code: 'code_required', details: { requires_totp: true } });
+    expect(await client.renewBackupCodes({ password: 'x', totp_code: '123456' })).toEqual(['H7KM-2QXV']);
+  });
+
+  test('a new password is confirmed by the old one, or by a passkey', async () => {
+    await signIn();
+    answers['/pve/api/auth/change-password'] = [{ body: { success: true, token: 'second' } }, { body: { success: true, token: 'third' } }];
+    await client.changePassword({ password: 'old', totp_code: '123456' }, 'new');
+    await client.changePassword({ passkey: { ceremony: 'c', credential: {} } }, 'new');
+    expect(calls.slice(1).map((call) => call.json)).toEqual([
+      { old_password: 'old', totp_code: '123456', new_password: 'new' },
+      { passkey: { ceremony: 'c', credential: {} }, new_password: 'new' },
+    ]);
   });
 
   test('signing out without an answer leaves the session as it is', async () => {

@@ -1,7 +1,7 @@
 // The only place that talks to the server: one function per endpoint. It keeps the session's token
 // in memory and nowhere else, and knows nothing of the page.
 
-import type { History, Profile, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo } from './types.ts';
+import type { ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo } from './types.ts';
 
 const TIMEOUT_MS = 15_000;
 /** A password is checked in a queue, so an answer may take longer. */
@@ -161,6 +161,11 @@ async function signedIn(path: string, options: Call): Promise<SignedIn> {
   return answer;
 }
 
+/** Sends a change that is confirmed by who one is. */
+function confirmed<T = object>(path: string, json: object, method = 'POST'): Promise<T> {
+  return call<T>(path, { method, json, timeoutMs: CREDENTIAL_TIMEOUT_MS });
+}
+
 export const status = (): Promise<Status> => call<Status>('auth/status', { anonymous: !hasToken() });
 
 export const setup = (json: { username: string; password: string; claim_code?: string }): Promise<SignedIn> =>
@@ -184,11 +189,10 @@ export async function logout(): Promise<void> {
   forgetToken();
 }
 
-export const changePassword = (json: { old_password: string; new_password: string; totp_code?: string }): Promise<SignedIn> =>
-  signedIn('auth/change-password', { json });
+export const changePassword = ({ password, ...proof }: Proof, newPassword: string): Promise<SignedIn> =>
+  signedIn('auth/change-password', { json: { ...proof, ...(password === undefined ? {} : { old_password: password }), new_password: newPassword } });
 
-export const disable = (json: { password: string; totp_code?: string }): Promise<object> =>
-  call('auth/disable', { method: 'POST', json, timeoutMs: CREDENTIAL_TIMEOUT_MS });
+export const disable = (json: Proof): Promise<object> => confirmed('auth/disable', json);
 
 export const profile = (): Promise<Profile> => call<Profile>('auth/profile');
 
@@ -220,6 +224,55 @@ export const systemInfo = (): Promise<SystemInfo> => call<SystemInfo>('system-in
 export const system = (): Promise<Snapshot> => call<Snapshot>('system', { background: true });
 
 export const history = (): Promise<History> => call<History>('system/history', { background: true });
+
+// The second factor.
+
+export const setUpTotp = (proof: Proof): Promise<Enrolment> => confirmed<Enrolment>('auth/totp/setup', proof);
+
+export const enableTotp = (code: string): Promise<{ ended: number; backup_codes_left: number }> =>
+  confirmed('auth/totp/enable', { token: code });
+
+export const disableTotp = (proof: Proof): Promise<{ ended: number }> => confirmed('auth/totp/disable', proof);
+
+export const renewBackupCodes = async (proof: Proof): Promise<string[]> =>
+  (await confirmed<{ backup_codes: string[] }>('auth/totp/backup-codes', proof)).backup_codes;
+
+// Passkeys.
+
+export const passkeys = (): Promise<PasskeyList> => call<PasskeyList>('auth/passkeys', { background: true });
+
+export const startPasskeyLogin = (): Promise<Ceremony> =>
+  call<Ceremony>('auth/passkey/login/start', { method: 'POST', json: {}, anonymous: true });
+
+export const finishPasskeyLogin = (json: PasskeyProof): Promise<SignedIn> =>
+  signedIn('auth/passkey/login/finish', { json, anonymous: true });
+
+export const startPasskeyConfirmation = (): Promise<Ceremony> =>
+  call<Ceremony>('auth/passkeys/confirm/start', { method: 'POST', json: {} });
+
+export const startPasskey = (proof: Proof): Promise<Ceremony> => confirmed<Ceremony>('auth/passkeys/register/start', proof);
+
+export const finishPasskey = (json: PasskeyProof & { name?: string }): Promise<{ passkey: Passkey; ended: number }> =>
+  confirmed('auth/passkeys/register/finish', json);
+
+export const renamePasskey = (id: string, name: string, proof: Proof): Promise<object> =>
+  confirmed(`auth/passkeys/${encodeURIComponent(id)}`, { ...proof, name }, 'PUT');
+
+export const removePasskey = (id: string, proof: Proof): Promise<{ ended: number }> =>
+  confirmed(`auth/passkeys/${encodeURIComponent(id)}`, proof, 'DELETE');
+
+// API tokens.
+
+export const apiTokens = async (): Promise<ApiToken[]> => (await call<{ tokens: ApiToken[] }>('auth/api-tokens', { background: true })).tokens;
+
+export const makeApiToken = (wish: ApiTokenWish, proof: Proof): Promise<MadeApiToken> =>
+  confirmed<MadeApiToken>('auth/generate-api-token', { ...proof, ...wish });
+
+export const rotateApiToken = (id: string, overlapHours: number, proof: Proof): Promise<MadeApiToken> =>
+  confirmed<MadeApiToken>(`auth/api-tokens/${encodeURIComponent(id)}/rotate`, { ...proof, overlap_hours: overlapHours });
+
+export const revokeApiToken = (id: string): Promise<object> =>
+  call(`auth/api-tokens/${encodeURIComponent(id)}`, { method: 'DELETE' });
 
 /** Returns what the server tells of its damaged state file; little to strangers. */
 export async function lockedDetails(): Promise<Refusal> {

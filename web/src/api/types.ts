@@ -17,6 +17,10 @@ export interface Status {
   /** Only for an authenticated caller. */
   warnings?: string[];
   idle_minutes?: number;
+  /** The next three only for a session. */
+  backup_codes_left?: number | null;
+  passkeys?: number;
+  second_factor_fresh?: boolean;
 }
 
 /** The fields of a refusal beside its `code`. */
@@ -141,4 +145,98 @@ export interface History {
   network_tx_bytes_per_second: number[];
   disk_read_bytes_per_second: number[];
   disk_written_bytes_per_second: number[];
+}
+
+/** A passkey that was shown, for one call. */
+export interface PasskeyProof {
+  ceremony: string;
+  credential: object;
+}
+
+/** Who one is, proven once more: password and code, or a passkey. */
+export interface Proof {
+  password?: string;
+  totp_code?: string;
+  passkey?: PasskeyProof;
+}
+
+/** What the browser needs to ask for a passkey. */
+export interface Ceremony {
+  ceremony: string;
+  options: unknown;
+}
+
+export interface Passkey {
+  id: string;
+  name: string;
+  created_at: string;
+  last_used_at: string | null;
+  rp_id: string;
+  usable_here: boolean;
+}
+
+export interface PasskeyList {
+  passkeys: Passkey[];
+  available_here: boolean;
+  unavailable_reason: 'address' | 'not_https' | null;
+}
+
+/** A second factor that waits for its first code. */
+export interface Enrolment {
+  secret: string;
+  qr_code: string;
+  otpauth_uri: string;
+  backup_codes: string[];
+  expires_in: number;
+}
+
+/** How far an API token reaches; each includes the ones before it. */
+export type Scope = 'metrics' | 'read_only' | 'operator' | 'full_admin';
+
+export interface ApiToken {
+  id: string;
+  name: string;
+  /** `unknown`: the earlier program wrote it down without one, and it was never used here. */
+  scope: Scope | 'unknown';
+  terminal: boolean;
+  last4: string;
+  created_at: string;
+  expires_at: string;
+  last_used_at: string | null;
+  last_used_from: string | null;
+  allowed_networks: string[];
+  revoked: boolean;
+  /** Null until it is used for the first time, where nobody wrote down what signed it. */
+  valid: boolean | null;
+  invalidation_reason: string | null;
+  /** When it ends because another takes its place. */
+  ends_at: string | null;
+  replaced_by: string | null;
+  used_since_rotation: boolean;
+  last_refused_at: string | null;
+  last_refused_from: string | null;
+  last_refused_reason: string | null;
+  /** Made by the earlier program. */
+  legacy: boolean;
+}
+
+/** What a new API token is to be. */
+export interface ApiTokenWish {
+  token_name: string;
+  scope: Scope;
+  expires_in_days: number;
+  allowed_networks: string[];
+  terminal: boolean;
+}
+
+/** An API token in the only answer that holds it. */
+export interface MadeApiToken {
+  id: string;
+  token: string;
+  token_name: string;
+  scope: Scope;
+  expires_at: string;
+  last4: string;
+  /** After a rotation: when the one that it replaces ends. */
+  old_ends_at?: string;
 }

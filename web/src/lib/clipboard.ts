@@ -16,7 +16,8 @@ function copyBySelection(text: string): boolean {
   area.value = text;
   area.readOnly = true;
   area.className = 'vh';
-  document.body.append(area);
+  // Behind a modal dialog nothing can be selected.
+  (opener?.closest('dialog') ?? document.body).append(area);
   area.select();
   // Deprecated, and the only way over plain HTTP.
   const isCopied = document.execCommand('copy');

@@ -1,7 +1,7 @@
 // What may be typed into the code field.
 
 import { describe, expect, test } from 'vitest';
-import { compactCode, formatClaimCode, isClaimCode, isComplete, isSentByItself, secondsLeftOnCode } from './codes.ts';
+import { compactCode, formatClaimCode, grouped, isAppCode, isClaimCode, isComplete, isSentByItself, secondsLeftOnCode } from './codes.ts';
 
 describe('a second-step code', () => {
   test.each([
@@ -20,6 +20,10 @@ describe('a second-step code', () => {
     expect([isComplete(typed), isSentByItself(typed)]).toEqual([complete, sent]);
   });
 
+  test('of an app is six digits and nothing else', () => {
+    expect(['123456', '123 456', '12345', '1234567', 'H7KM-2QXV', '12345a', ''].map(isAppCode)).toEqual([true, true, false, false, false, false, false]);
+  });
+
   test('loses what people put between the characters', () => {
     expect(compactCode(' h7km – 2qxv ')).toBe('H7KM2QXV');
   });
@@ -27,6 +31,11 @@ describe('a second-step code', () => {
   test('holds until the next half minute', () => {
     expect([secondsLeftOnCode(0), secondsLeftOnCode(29_000), secondsLeftOnCode(30_000)]).toEqual([30, 1, 30]);
   });
+});
+
+test('a secret is read in groups of four', () => {
+  expect(grouped('KV3XO7DMQ2')).toEqual(['KV3X', 'O7DM', 'Q2']);
+  expect(grouped('')).toEqual([]);
 });
 
 describe('a claim code', () => {

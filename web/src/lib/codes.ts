@@ -13,6 +13,16 @@ export function isComplete(typed: string): boolean {
   return /^\d{6}$/.test(code) || /^[A-Z0-9]{8}$/.test(code);
 }
 
+/** Tells whether a code is one of an authenticator app: six digits. */
+export function isAppCode(typed: string): boolean {
+  return /^\d{6}$/.test(compactCode(typed));
+}
+
+/** Puts a secret into groups of four. */
+export function grouped(secret: string): string[] {
+  return secret.match(/.{1,4}/g) ?? [];
+}
+
 /**
  * Tells whether a code may be sent without a button. A backup code can begin with six digits, so
  * six of them with a separator after the fourth are taken for its beginning.

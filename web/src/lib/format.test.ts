@@ -1,7 +1,7 @@
 // Numbers and times as people read them.
 
 import { describe, expect, test } from 'vitest';
-import { bitRate, countdown, duration, joined, memory, percent, relative, space, unbroken } from './format.ts';
+import { bitRate, countdown, duration, joined, memory, percent, relative, space, unbroken, until } from './format.ts';
 
 const units = { seconds: (n: number) => `${n} s`, minutes: (n: number) => `${n} min`, hours: (n: number) => `${n} h`, days: (n: number) => `${n} d` };
 
@@ -26,6 +26,11 @@ describe('times', () => {
     [now, 'en', 'now'],
     [now + 59_000, 'en', 'in 59 seconds'],
   ])('%i in %s is %s', (then, language, wanted) => { expect(relative(then, now, language)).toBe(wanted); });
+
+  test('an end within two months is told in days', () => {
+    const days = (n: number): string => until(now + n * 86_400_000 + 5000, now, 'en');
+    expect([0.5, 1, 2, 10, 60, 61, -3].map(days)).toEqual(['in 12 hours', 'tomorrow', 'in 2 days', 'in 10 days', 'in 60 days', 'in 2 months', '2 days ago']);
+  });
 
   test('a countdown has hours only where there are any', () => {
     expect([countdown(186), countdown(0.2), countdown(-3), countdown(3_661)]).toEqual(['3:06', '0:01', '0:00', '1:01:01']);

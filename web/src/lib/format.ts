@@ -127,3 +127,20 @@ export function duration(seconds: number, texts: UnitTexts, units = 2): string {
   if (first === -1) return texts.seconds(0);
   return parts.slice(first, first + units).filter(([n]) => n > 0).map(([n, text]) => text(n)).join(' ');
 }
+
+/** Writes a day, without the time. */
+export function day(time: number, language: string): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: 'medium' }).format(time);
+}
+
+/** Writes a day with hours and minutes. */
+export function dayAndTime(time: number, language: string): string {
+  return new Intl.DateTimeFormat(language, { day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' }).format(time);
+}
+
+/** Writes in how long something ends: in days for two months, so that nobody has to count weeks. */
+export function until(then: number, now: number, language: string): string {
+  const days = Math.floor((then - now) / 86_400_000);
+  if (days < 2 || days > 60) return relative(then, now, language);
+  return new Intl.RelativeTimeFormat(language, { numeric: 'always' }).format(days, 'day');
+}

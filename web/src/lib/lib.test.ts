@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { en } from '../texts/en.ts';
 import { groundOf, initial, refusalOf } from './avatar.ts';
 import { readUserAgent } from './device.ts';
+import { fileName } from './download.ts';
 import { healthSentence } from './health.ts';
 import { chooseLanguage } from './language.ts';
 import { baseHeader, baseOfBundle, pageAt, pathOf } from './paths.ts';
@@ -27,11 +28,12 @@ describe('paths', () => {
     ['/pve/profile', '/pve/', 'profile'],
     ['/constructor', '/', 'unknown'],
     ['/security/deep', '/', 'unknown'],
+    ['/pve/security/kit', '/pve/', 'kit'],
     ['/other', '/pve/', 'unknown'],
   ])('%s under %s is %s', (path, base, page) => { expect(pageAt(path, base)).toBe(page); });
 
   test('a page has one path', () => {
-    expect([pathOf('overview', '/pve/'), pathOf('security', '/pve/'), baseHeader('/pve/'), baseHeader('/')]).toEqual(['/pve/', '/pve/security', '/pve', '']);
+    expect([pathOf('overview', '/pve/'), pathOf('security', '/pve/'), pathOf('kit', '/pve/'), baseHeader('/pve/'), baseHeader('/')]).toEqual(['/pve/', '/pve/security', '/pve/security/kit', '/pve', '']);
   });
 });
 
@@ -75,6 +77,10 @@ test('a user agent is told in words', () => {
   expect(readUserAgent('Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1')).toEqual({ browser: 'Safari', system: 'iPhone', isHandheld: true });
   expect(readUserAgent('Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0').browser).toBe('Edge');
   expect(readUserAgent('something else')).toEqual({ browser: null, system: null, isHandheld: false });
+});
+
+test('a file name holds nothing that a file system minds', () => {
+  expect(fileName('proxmenux-monitor', 'pve 01/../x', 'backup-codes')).toBe('proxmenux-monitor-pve-01-..-x-backup-codes.txt');
 });
 
 test('the language is the first of the reader’s that there is', () => {

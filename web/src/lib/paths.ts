@@ -1,6 +1,6 @@
 // Paths under the base at which the page is served: `/`, or a prefix that a proxy strips.
 
-export type PageName = 'overview' | 'security' | 'profile' | 'settings' | 'setup' | 'unknown';
+export type PageName = 'overview' | 'security' | 'profile' | 'settings' | 'setup' | 'kit' | 'unknown';
 
 const PAGES: Record<string, PageName> = {
   '': 'overview',
@@ -8,6 +8,7 @@ const PAGES: Record<string, PageName> = {
   profile: 'profile',
   settings: 'settings',
   setup: 'setup',
+  'security/kit': 'kit',
 };
 
 /** Returns the base of a bundle that lies in `<base>assets/`. */
@@ -24,7 +25,8 @@ export function pageAt(pathname: string, base: string): PageName {
 
 /** Returns the path of a page. */
 export function pathOf(page: PageName, base: string): string {
-  return base + (page === 'overview' ? '' : page);
+  if (page === 'overview') return base;
+  return base + (page === 'kit' ? 'security/kit' : page);
 }
 
 /** Returns the value of `X-Monitor-Base`: no trailing slash, empty at the root. */

@@ -3,6 +3,7 @@
 import { ApiError } from '../api/client.ts';
 import type { Refusal } from '../api/types.ts';
 import { clock as clockTime, duration } from '../lib/format.ts';
+import type { PasskeyFailure } from '../lib/passkeys.ts';
 import { lookUp } from '../lib/table.ts';
 import { clock } from './clock.svelte.ts';
 import { locale } from './locale.svelte.ts';
@@ -30,4 +31,9 @@ export function errorText(error: unknown): string {
     return limited.tryAfter(clockTime(now + wait * 1000, now, locale.language));
   }
   return lookUp(errors, error.code) ?? error.details.message ?? errors.internal;
+}
+
+/** Returns the sentence for a passkey dialog that failed; null where the person closed it. */
+export function passkeyFailureText(failure: PasskeyFailure): string | null {
+  return lookUp<string>(locale.t.passkeyFailures, failure) ?? null;
 }

@@ -20,6 +20,11 @@ class Locale {
     });
   }
 
+  /** Picks the reader's language of texts that are loaded with the screens that need them. */
+  pick<T>(texts: Readonly<Record<Language, T>>): T {
+    return texts[this.language];
+  }
+
   /** Switches the language and remembers it. */
   async choose(language: Language): Promise<void> {
     remember(KEY, language);

@@ -11,10 +11,12 @@ class Router {
   page = $state<PageName>(pageAt(location.pathname, BASE));
   /** How often the page has changed since it was loaded. */
   visit = $state(0);
+  /** Asked before Back or Forward leads to another page; true stays on this one. */
+  stays: (() => boolean) | null = null;
 
   /** Follows links within the page, Back and Forward. */
   start(): void {
-    window.addEventListener('popstate', () => { this.#show(pageAt(location.pathname, BASE)); });
+    window.addEventListener('popstate', () => { this.#travel(pageAt(location.pathname, BASE)); });
     document.addEventListener('click', (event) => { this.#follow(event); });
   }
 
@@ -40,6 +42,11 @@ class Router {
   back(): void {
     if (this.visit > 0) history.back();
     else this.replace('overview');
+  }
+
+  #travel(page: PageName): void {
+    if (page !== this.page && this.stays?.() === true) history.pushState(null, '', this.href(this.page));
+    else this.#show(page);
   }
 
   #show(page: PageName): void {

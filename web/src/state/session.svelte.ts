@@ -133,6 +133,15 @@ class Session {
     tellTabs('profile-changed');
   }
 
+  /** Asks for the status after a change of it. Silence changes nothing: the next look will tell. */
+  async statusChanged(): Promise<void> {
+    try {
+      this.#take(await api.status());
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
   async #loadInfo(): Promise<void> {
     try {
       this.info = await api.systemInfo();
@@ -145,6 +154,7 @@ class Session {
   #take(status: Status): void {
     if (typeof status.configured !== 'boolean' || typeof status.locked !== 'boolean') throw new ApiError('unreachable', 200);
     this.status = status;
+    if (this.backupCodesLeft !== null && status.authenticated) this.backupCodesLeft = status.backup_codes_left ?? null;
     this.idleMinutes = status.idle_minutes ?? this.idleMinutes;
     clock.set(status.server_time);
   }

@@ -14,6 +14,7 @@ export const en = {
     security: 'Security',
     settings: 'Settings',
     profile: 'Profile',
+    kit: 'Recovery kit',
     setup: 'Set up your password',
     notFound: 'Nothing here',
     skip: 'Skip to content',
@@ -125,6 +126,7 @@ export const en = {
     username: 'Username',
     usernameRequired: 'Type your user name.',
     password: 'Password',
+    passkey: 'Sign in with a passkey',
     submitting: 'Signing in',
     mismatch: 'User name and password do not match.',
     expired: 'Your session has ended. Sign in to go on where you were.',
@@ -134,6 +136,7 @@ export const en = {
     busy: (seconds: number) => `Other tries are still being checked. Try again in ${count(seconds, 'second', 'seconds')}.`,
     backupUsed: (left: number) => `Backup code used; ${count(left, 'is', 'are')} left.`,
     backupFew: (left: number) => left === 0 ? 'No backup code is left.' : `Only ${count(left, 'backup code is', 'backup codes are')} left.`,
+    backupMake: 'Make ten new',
     keptInMemory: 'This sign-in could not be written to disk. It ends when the service restarts.',
   },
   second: {
@@ -172,7 +175,8 @@ export const en = {
   recovery: {
     title: 'Locked out?',
     lead: 'Whoever is root on the host can always get back in.',
-    password: 'Forgotten password, or lost phone',
+    phone: 'Lost phone, and no backup code',
+    password: 'Forgotten password',
     tries: 'Too many tries',
     claim: 'Claim code for the first set-up',
     damaged: 'Damaged state file',
@@ -264,9 +268,6 @@ export const en = {
     username: 'User name',
     password: 'Password',
     passwordSet: 'Set',
-    twoFactor: 'Two-factor',
-    twoFactorOnLong: 'A code is asked after the password',
-    twoFactorOffLong: 'Off: the password alone opens the door',
     change: 'Change…',
     turnOff: 'Turn protection off…',
     off: 'Nobody is asked for a password',
@@ -291,6 +292,17 @@ export const en = {
   confirm: {
     wrongPassword: 'That is not the current password.',
     wrongCode: 'That code is not right. Type the one the app shows now.',
+    wait: (time: string) => `Too many tries. You can try again in ${time}.`,
+    usePasskey: 'Use a passkey',
+    asking: 'Waiting for the passkey',
+    byPasskey: 'Confirmed with your passkey.',
+    wrongPasskey: 'That passkey was not accepted. Try it again, or type the password.',
+  },
+  /** Why the browser's passkey dialog ended without one; that the person closed it is not worth a word. */
+  passkeyFailures: {
+    exists: 'This device or key holds a passkey for this dashboard already.',
+    untrusted: 'The browser uses no passkeys while it does not trust this host’s certificate.',
+    failed: 'The browser could not use a passkey. Try again, or use the password.',
   },
   sessions: {
     title: 'Sessions',
@@ -466,10 +478,28 @@ export const en = {
     wrong_code: 'That code is not right.',
     not_protected: 'There is no password on this host.',
     no_session: 'Sign in first.',
+    no_enrolment: 'There is nothing to confirm any more. Start again.',
+    totp_not_enabled: 'Two-factor is off already.',
+    passkeys_unavailable: 'Passkeys cannot be used at this address: they need HTTPS and a host name.',
+    passkey_refused: 'That passkey opens nothing here. Choose another, or use the password.',
+    passkey_rejected: 'The new passkey could not be checked. Try again, or with another device.',
+    passkey_not_found: 'That passkey has been removed already.',
+    ceremony_expired: 'That took too long. Start again.',
+    invalid_passkey_name: 'A name has 1 to 64 characters, and no control characters.',
+    too_many_passkeys: 'There are 20 passkeys, more are not kept. Remove one first.',
+    invalid_token_name: 'At most 64 characters, and no control characters.',
+    invalid_scope: 'The server does not know this right. Load the page again.',
+    invalid_expiry: 'A whole number of days, from 1 to 365.',
+    invalid_network: 'One of these is not a network. Write 192.0.2.0/24, or a single address.',
+    invalid_terminal: 'Only a token with full_admin may open the terminal.',
+    invalid_overlap: 'At most 30 days.',
+    token_not_found: 'That token is gone already.',
+    token_not_valid: 'That token does not work any more. Make a new one in its place.',
   },
 } as const;
 
-type Catalogue<T> = {
+/** The same keys as a catalogue, with sentences of another language. */
+export type Catalogue<T> = {
   [K in keyof T]: T[K] extends (...given: infer A) => string ? (...given: A) => string
     : T[K] extends string ? string : Catalogue<T[K]>;
 };
