@@ -23,6 +23,7 @@ use crate::config::{AuditTime, Locations, Settings};
 use crate::derivations::Derivations;
 use crate::enrolments::Enrolments;
 use crate::host::system::{Identity, System};
+use crate::passkey_ceremonies::PasskeyCeremonies;
 pub use crate::store::CopyState;
 use crate::store::{
     AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported, Limits,
@@ -51,6 +52,8 @@ pub struct App {
     pub derivations: Derivations,
     /// Authenticator apps that wait for their first code.
     pub enrolments: Enrolments,
+    /// Passkeys that are being made or used.
+    pub passkeys: PasskeyCeremonies,
     /// Tokens that were seen.
     pub tokens: TokenMemory,
     /// The machine.
@@ -130,6 +133,7 @@ impl App {
             limits: Arc::new(limits),
             derivations: Derivations::start()?,
             enrolments: Enrolments::default(),
+            passkeys: PasskeyCeremonies::default(),
             tokens: TokenMemory::default(),
             system: System::new(),
             uploads: Semaphore::new(UPLOADS),
@@ -184,7 +188,8 @@ impl App {
             return;
         };
         let reminders = access.reminders(now);
-        if reminders.is_empty() && !access.has_tokens_to_retire(now) {
+        let retired = access.tokens_to_retire(now);
+        if reminders.is_empty() && retired.is_empty() {
             return;
         }
         let told = reminders.clone();
@@ -196,6 +201,10 @@ impl App {
         if let Err(error) = noted.await {
             tracing::error!(%error, "reminders of API tokens were not noted");
             return;
+        }
+        for token in retired {
+            let event = Event::TokenRevoked { token };
+            self.audit.write(&event, &Actor::default());
         }
         for reminder in reminders {
             let Reminder { id, name, days } = reminder;

@@ -10,6 +10,7 @@
 //! | [`app`] | the running program, put together |
 //! | [`config`] | arguments, environment and settings |
 //! | [`derivations`] | the bounded pool for passwords |
+//! | [`passkey_ceremonies`] | passkeys that are being made or used |
 //! | [`token_memory`] | tokens that were seen |
 //! | [`clock`] | the time |
 
@@ -22,5 +23,6 @@ pub mod derivations;
 pub mod enrolments;
 pub mod host;
 pub mod http;
+pub mod passkey_ceremonies;
 pub mod store;
 pub mod token_memory;

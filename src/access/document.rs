@@ -200,7 +200,7 @@ impl Access {
             Key::DisplayName => self.display_name = non_empty(read(raw)?),
             Key::Sessions => self.sessions = list(raw)?.into_iter().collect(),
             Key::KnownDevices => self.known_devices = list(raw)?,
-            Key::Passkeys => self.passkeys = list(raw)?,
+            Key::Passkeys => self.passkeys = list::<Box<RawValue>>(raw)?.into_iter().collect(),
             Key::Version => self.version = read(raw)?,
         }
         Ok(())

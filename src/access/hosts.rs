@@ -65,6 +65,36 @@ pub fn origin_allowed(headers: &HeaderMap, authority: Option<&str>, allow_list: 
             .any(|host| origin.is_of(host))
 }
 
+/// Returns where the page is from that sends a request: what its browser says, or else the host
+/// that the request is for.
+///
+/// Browsers say it with everything that changes something, and not when they merely read from the
+/// page's own host. What a trusted proxy was called goes before what it calls us.
+pub fn page_origin(
+    headers: &HeaderMap,
+    authority: Option<&str>,
+    client: &Client,
+) -> Option<Origin> {
+    if let Some(line) = headers.get(ORIGIN) {
+        return Origin::parse(line.to_str().ok()?).ok();
+    }
+    let passed_on = forwarded_hosts(headers).next();
+    let host = match passed_on.filter(|_| client.peer_trusted) {
+        Some(host) => host?,
+        None => real_host(headers, authority)?,
+    };
+    let scheme = if client.https {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    Some(Origin {
+        scheme,
+        host: host.host.to_string(),
+        port: host.port.unwrap_or(scheme.default_port()),
+    })
+}
+
 /// Returns whether a WebSocket upgrade may be made: as [`origin_allowed`], but a browser must
 /// say where its page is from.
 pub fn websocket_origin_allowed(
@@ -148,6 +178,11 @@ impl HostName {
         &self.0
     }
 
+    /// Returns whether the name means the machine itself (RFC 6761 §6.3).
+    pub fn is_loopback(&self) -> bool {
+        self.0.rsplit('.').next() == Some("localhost")
+    }
+
     /// Returns the name that this host has on its link (RFC 6762 §3): the first label, `.local`.
     fn in_multicast_dns(&self) -> Self {
         let first_label = self.0.split('.').next().unwrap_or_default();
@@ -208,6 +243,19 @@ impl Origin {
             host: authority.host.to_string(),
             port: authority.port.unwrap_or(scheme.default_port()),
         })
+    }
+
+    /// Returns whether pages of it come over HTTPS.
+    pub fn is_https(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
+    /// Returns the name of its host, unless that is an address.
+    pub fn host_name(&self) -> Option<HostName> {
+        match Authority::parse(&self.host)?.host {
+            Host::Name(name) => HostName::parse(name).ok(),
+            Host::Address(_) => None,
+        }
     }
 
     /// Returns whether a page of this origin is a page of `host`.
@@ -780,6 +828,77 @@ mod tests {
             None,
             &origins(&["http://pve"])
         ));
+    }
+
+    fn page(lines: &[(&'static str, &str)], peer: &str, transport: Transport) -> Option<String> {
+        let (headers, policy) = (headers(lines), ProxyPolicy::default());
+        let client = client(peer.parse().unwrap(), transport, &headers, &policy, &[]);
+        page_origin(&headers, None, &client).map(|origin| origin.to_string())
+    }
+
+    #[test]
+    fn a_page_is_from_where_its_browser_says_or_from_the_host_that_it_asks() {
+        let (origin, host) = (("origin", "https://a.example.net"), ("host", "pve:8008"));
+        let forwarded = [
+            host,
+            ("x-forwarded-for", "198.51.100.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "b.example.net, c.example.net"),
+        ];
+        let nowhere = [host, ("x-forwarded-host", "a b"), forwarded[1]];
+        let (loopback, stranger) = ("127.0.0.1", "203.0.113.9");
+        for (lines, peer, transport, from) in [
+            (
+                &[origin, host][..],
+                stranger,
+                Transport::Plain,
+                Some("https://a.example.net"),
+            ),
+            (&[("origin", "null"), host], stranger, Transport::Tls, None),
+            (&[host], stranger, Transport::Tls, Some("https://pve:8008")),
+            (&[host], stranger, Transport::Plain, Some("http://pve:8008")),
+            (
+                &[("host", "pve")],
+                stranger,
+                Transport::Tls,
+                Some("https://pve"),
+            ),
+            (
+                &forwarded,
+                loopback,
+                Transport::Plain,
+                Some("https://b.example.net"),
+            ),
+            (
+                &forwarded,
+                stranger,
+                Transport::Plain,
+                Some("http://pve:8008"),
+            ),
+            (&nowhere, loopback, Transport::Plain, None),
+            (&[], stranger, Transport::Tls, None),
+            (&[host, host], stranger, Transport::Tls, None),
+        ] {
+            assert_eq!(
+                page(lines, peer, transport).as_deref(),
+                from,
+                "{lines:?} {peer}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_has_a_name_or_an_address() {
+        for (origin, name) in [
+            ("https://PVE.example.net:8008", Some("pve.example.net")),
+            ("http://localhost", Some("localhost")),
+            ("https://192.0.2.1", None),
+            ("https://[2001:db8::1]:8008", None),
+        ] {
+            let origin = Origin::parse(origin).unwrap();
+            let found = origin.host_name();
+            assert_eq!(found.as_ref().map(HostName::as_str), name, "{origin}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::profile::is_unprintable;
+
 /// The longest name.
 const MAX_CHARACTERS: usize = 64;
 
@@ -44,7 +46,7 @@ impl Label {
         if text.chars().count() > MAX_CHARACTERS {
             return Err(ParseLabelError::TooLong);
         }
-        if text.chars().any(char::is_control) {
+        if text.chars().any(is_unprintable) {
             return Err(ParseLabelError::ControlCharacter);
         }
         Ok(Self(text.to_owned()))
@@ -88,6 +90,8 @@ mod tests {
             ("", Err(ParseLabelError::Empty)),
             (" \t ", Err(ParseLabelError::Empty)),
             ("a\u{7}b", Err(ParseLabelError::ControlCharacter)),
+            ("a\u{202e}b", Err(ParseLabelError::ControlCharacter)),
+            ("\u{200b}", Err(ParseLabelError::ControlCharacter)),
         ] {
             let parsed = Label::parse(text);
             assert_eq!(

@@ -11,6 +11,7 @@
 //! | a person signs in and changes the password | [`sign_in`] |
 //! | passwords are judged and hashed | [`passwords`] |
 //! | an app is enrolled and its codes are checked | [`totp`] |
+//! | passkeys are made, used and removed | [`passkeys`] |
 //! | sessions and known devices live and end | [`sessions`] |
 //! | API tokens count, and revoked ones do not | [`tokens`], [`jwt`] |
 //! | a route decides whom it answers | [`rights`] |
@@ -33,6 +34,7 @@ pub mod document;
 pub mod hosts;
 pub mod jwt;
 pub mod label;
+pub mod passkeys;
 pub mod passwords;
 pub mod profile;
 pub mod random;
@@ -50,6 +52,7 @@ use jiff::Timestamp;
 
 use digest::Digest;
 use jwt::{Claims, SigningSecret, TokenType};
+use passkeys::Passkeys;
 use passwords::PasswordHash;
 use random::RandomError;
 use rights::{Credential, Door};
@@ -76,7 +79,7 @@ pub struct Access {
     display_name: Option<String>,
     sessions: Sessions,
     known_devices: Vec<KnownDevice>,
-    passkeys: Vec<serde_json::Value>,
+    passkeys: Passkeys,
     version: u64,
     layout: document::Layout,
 }
@@ -133,11 +136,6 @@ impl Access {
             last: self.last_totp_counter,
             burnt: &self.burnt_totp_steps,
         }
-    }
-
-    /// Returns the passkeys.
-    pub fn passkeys(&self) -> &[serde_json::Value] {
-        &self.passkeys
     }
 
     /// Returns the live sessions.
@@ -258,13 +256,18 @@ impl Access {
             || self.second_factor() != previous.second_factor()
             || self.door() != previous.door();
         if credential_changed {
-            self.end_sessions(|session| previous.sessions.find(&session.id).is_some());
+            // A session that proved itself meanwhile, on another node, made the change itself.
+            self.end_sessions(|session| {
+                let before = previous.sessions.find(&session.id);
+                before.is_some_and(|before| before.second_factor_at >= session.second_factor_at)
+            });
         }
         self.progress() != as_read
     }
 
     /// Takes over what is spent in `other`, another state of the same history: no revocation is
-    /// forgotten, no backup code unused, no accepted step forgotten. Returns whether there was any.
+    /// forgotten, no backup code unused, no accepted step forgotten, no passkey's counter set back.
+    /// Returns whether there was any.
     pub fn keep_spent(&mut self, other: &Self) -> bool {
         if !self.has_history_of(other) {
             return false;
@@ -276,6 +279,10 @@ impl Access {
             if !self.burnt_totp_steps.contains(step) {
                 self.burnt_totp_steps.push(*step);
             }
+        }
+        self.passkeys.keep_counters(&other.passkeys);
+        if other.api_tokens.replaced() > 0 {
+            Arc::make_mut(&mut self.api_tokens).keep_ends(&other.api_tokens);
         }
         for record in &mut self.backup_codes {
             let same = |old: &BackupCodeRecord| old.used && old.code == record.code;
@@ -302,13 +309,15 @@ impl Access {
     }
 
     /// What only ever grows, in numbers.
-    fn progress(&self) -> (usize, usize, usize, Option<i64>, usize) {
+    fn progress(&self) -> (usize, usize, usize, Option<i64>, usize, u64, usize) {
         (
             self.revoked.len(),
             self.backup_codes_left(),
             self.burnt_totp_steps.len(),
             self.last_totp_counter,
             self.sessions.len(),
+            self.passkeys.uses(),
+            self.api_tokens.replaced(),
         )
     }
 

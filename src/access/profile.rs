@@ -126,9 +126,10 @@ impl DisplayName {
 }
 
 /// Control characters, and those that reorder or hide the text around them (Unicode Bidi controls).
-fn is_unprintable(c: char) -> bool {
+/// Returns whether a character shows nothing, or changes how those around it are shown.
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What is shown of the account.

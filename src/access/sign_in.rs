@@ -9,13 +9,14 @@ use zeroize::Zeroizing;
 
 use super::Access;
 use super::digest::Digest;
+use super::passkeys::{Assertion, UsePasskeyError};
 use super::passwords::PasswordHash;
 use super::random::{self, RandomError};
 use super::rights::Door;
 use super::sessions::{
     Factor, KnownDevice, Origin, Session, SessionSecrets, StartSessionError, device_name,
 };
-use super::totp;
+use super::totp::{self, TotpSecret};
 
 /// A password that was verified, and the second factor that came with it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Proof {
     pub hash: PasswordHash,
     /// A stronger hash of the same password, where the old one was weaker than ours.
     pub upgrade: Option<PasswordHash>,
+    /// The app that was the second factor then, whose code it is or which asked for none.
+    pub app: Option<TotpSecret>,
     /// What was proved beside the password.
     pub second: Option<SecondFactor>,
 }
@@ -57,13 +60,51 @@ pub enum CodeDemand {
     UnlessProvedLately,
 }
 
+/// What was proved to confirm a change.
+#[derive(Clone, Debug)]
+pub enum Proved {
+    /// The password, with what was sent beside it.
+    Password(Box<Proof>),
+    /// A passkey, which is a password and a second factor in one.
+    Passkey {
+        /// The account that was meant.
+        username: String,
+        /// What the passkey proved.
+        assertion: Assertion,
+    },
+}
+
+impl Proved {
+    /// Returns the account that was meant.
+    pub fn username(&self) -> &str {
+        match self {
+            Self::Password(proof) => &proof.username,
+            Self::Passkey { username, .. } => username,
+        }
+    }
+
+    /// Returns whether a backup code is part of it.
+    pub fn has_backup_code(&self) -> bool {
+        match self {
+            Self::Password(proof) => matches!(proof.second, Some(SecondFactor::BackupCode(_))),
+            Self::Passkey { .. } => false,
+        }
+    }
+}
+
+impl From<Proof> for Proved {
+    fn from(proof: Proof) -> Self {
+        Self::Password(Box::new(proof))
+    }
+}
+
 /// What a session's person confirms a change with.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
     /// The session that asks.
     pub session: String,
     /// What was proved.
-    pub proof: Proof,
+    pub proved: Proved,
     /// Whether a code was asked for.
     pub demand: CodeDemand,
 }
@@ -93,6 +134,18 @@ pub enum ProofError {
     /// The code was used already.
     #[error("the code was used already")]
     CodeAlreadyUsed,
+    /// The session that confirms has ended meanwhile.
+    #[error("the session has ended")]
+    SessionEnded,
+}
+
+impl From<UsePasskeyError> for ProofError {
+    fn from(error: UsePasskeyError) -> Self {
+        match error {
+            UsePasskeyError::NotProtected => Self::NotProtected,
+            UsePasskeyError::Removed | UsePasskeyError::CounterWentBack => Self::Changed,
+        }
+    }
 }
 
 /// A session could not be opened.
@@ -174,12 +227,12 @@ impl Access {
     /// Replaces the password; every session ends, and a fresh one begins.
     pub fn change_password(
         &mut self,
-        proof: &Proof,
+        confirmation: &Confirmation,
         new: PasswordHash,
         origin: &Origin,
         now: Timestamp,
     ) -> Result<(SessionSecrets, Vec<Session>), SignInError> {
-        let factors = self.accept(proof, now)?;
+        let factors = self.confirm(confirmation, now)?;
         self.password_hash = Some(new);
         let ended = self.end_sessions(|_all| true);
         let secrets = self.open_session(factors, origin, now)?;
@@ -187,8 +240,12 @@ impl Access {
     }
 
     /// Turns protection off: back to "not configured", with tokens and secret kept.
-    pub fn turn_off(&mut self, proof: &Proof, now: Timestamp) -> Result<Vec<Session>, ProofError> {
-        self.accept(proof, now)?;
+    pub fn turn_off(
+        &mut self,
+        confirmation: &Confirmation,
+        now: Timestamp,
+    ) -> Result<Vec<Session>, ProofError> {
+        self.confirm(confirmation, now)?;
         Ok(self.clear_login())
     }
 
@@ -198,22 +255,26 @@ impl Access {
     }
 
     /// Accepts what confirms a change, and consumes its second factor, which then excuses the
-    /// session for a while.
+    /// session for a while. A session that has ended meanwhile confirms nothing any more.
     pub fn confirm(
         &mut self,
         confirmation: &Confirmation,
         now: Timestamp,
-    ) -> Result<(), ProofError> {
+    ) -> Result<Vec<Factor>, ProofError> {
+        let session = self.sessions.find(&confirmation.session);
+        if session.is_none_or(|session| session.expires_at <= now) {
+            return Err(ProofError::SessionEnded);
+        }
         let second = if self.asks_for_code(&confirmation.session, confirmation.demand, now) {
             Second::Needed
         } else {
             Second::Excused
         };
-        let factors = self.accept_with(&confirmation.proof, second, now)?;
+        let factors = self.accept_proved(&confirmation.proved, second, now)?;
         if factors.iter().any(|factor| *factor != Factor::Pwd) {
             self.sessions.note_second_factor(&confirmation.session, now);
         }
-        Ok(())
+        Ok(factors)
     }
 
     /// Returns whether a session must prove the second factor for a call that asks so.
@@ -249,6 +310,21 @@ impl Access {
         self.accept_with(proof, Second::Needed, now)
     }
 
+    fn accept_proved(
+        &mut self,
+        proved: &Proved,
+        second: Second,
+        now: Timestamp,
+    ) -> Result<Vec<Factor>, ProofError> {
+        match proved {
+            Proved::Password(proof) => self.accept_with(proof, second, now),
+            Proved::Passkey { assertion, .. } => {
+                self.accept_passkey(assertion, now)?;
+                Ok(vec![Factor::Passkey])
+            }
+        }
+    }
+
     fn accept_with(
         &mut self,
         proof: &Proof,
@@ -256,7 +332,10 @@ impl Access {
         now: Timestamp,
     ) -> Result<Vec<Factor>, ProofError> {
         let account = self.account().ok_or(ProofError::NotProtected)?;
-        if account.username != proof.username || *account.hash != proof.hash {
+        let is_same = account.username == proof.username
+            && *account.hash == proof.hash
+            && self.second_factor() == proof.app.as_ref();
+        if !is_same {
             return Err(ProofError::Changed);
         }
         let mut factors = vec![Factor::Pwd];
@@ -384,7 +463,25 @@ mod tests {
             username: "owner".to_owned(),
             hash: hash(OLD),
             upgrade: None,
+            app: None,
             second,
+        }
+    }
+
+    /// A proof against an account with a second factor.
+    fn app_proof(second: Option<SecondFactor>) -> Proof {
+        let app = with_second_factor().second_factor().cloned();
+        Proof {
+            app,
+            ..proof(second)
+        }
+    }
+
+    fn confirmation(access: &Access, proof: Proof) -> Confirmation {
+        Confirmation {
+            session: access.sessions().iter().next().unwrap().id.clone(),
+            proved: proof.into(),
+            demand: CodeDemand::Always,
         }
     }
 
@@ -445,11 +542,11 @@ mod tests {
         let mut access = with_second_factor();
         let step = totp::current_step(now());
         assert_eq!(
-            refusal(access.sign_in(&proof(None), &arrival(None), now())),
+            refusal(access.sign_in(&app_proof(None), &arrival(None), now())),
             ProofError::CodeRequired
         );
 
-        let with_step = proof(Some(SecondFactor::Step(step)));
+        let with_step = app_proof(Some(SecondFactor::Step(step)));
         let signed_in = access.sign_in(&with_step, &arrival(None), now()).unwrap();
 
         assert_eq!(signed_in.factors, [Factor::Pwd, Factor::Otp]);
@@ -457,7 +554,7 @@ mod tests {
             refusal(access.sign_in(&with_step, &arrival(None), now())),
             ProofError::CodeAlreadyUsed
         );
-        let earlier = proof(Some(SecondFactor::Step(step - 1)));
+        let earlier = app_proof(Some(SecondFactor::Step(step - 1)));
         assert_eq!(
             refusal(access.sign_in(&earlier, &arrival(None), now())),
             ProofError::CodeAlreadyUsed
@@ -470,7 +567,7 @@ mod tests {
         let step = totp::current_step(now());
         access.burn_step(step, now());
 
-        let with_step = proof(Some(SecondFactor::Step(step)));
+        let with_step = app_proof(Some(SecondFactor::Step(step)));
 
         assert_eq!(
             refusal(access.sign_in(&with_step, &arrival(None), now())),
@@ -481,7 +578,7 @@ mod tests {
     #[test]
     fn a_backup_code_counts_once_and_the_rest_are_told() {
         let mut access = with_second_factor();
-        let with_code = proof(Some(SecondFactor::BackupCode(hash(CODE))));
+        let with_code = app_proof(Some(SecondFactor::BackupCode(hash(CODE))));
 
         let signed_in = access.sign_in(&with_code, &arrival(None), now()).unwrap();
 
@@ -538,8 +635,9 @@ mod tests {
         access.sign_in(&proof(None), &arrival(None), now()).unwrap();
         let old = access.sessions().iter().next().unwrap().token_hash;
 
+        let confirmation = confirmation(&access, proof(None));
         let (secrets, ended) = access
-            .change_password(&proof(None), hash(NEW), &arrival(None).origin, now())
+            .change_password(&confirmation, hash(NEW), &arrival(None).origin, now())
             .unwrap();
 
         assert_eq!(ended.len(), 1);
@@ -556,23 +654,64 @@ mod tests {
     #[test]
     fn turning_off_needs_the_proof_and_ends_all() {
         let mut access = with_second_factor();
+        let step = totp::current_step(now());
+        let code = |step| app_proof(Some(SecondFactor::Step(step)));
+        access
+            .sign_in(&code(step - 1), &arrival(None), now())
+            .unwrap();
+        let without = confirmation(&access, app_proof(None));
         assert_eq!(
-            access.turn_off(&proof(None), now()),
+            access.turn_off(&without, now()),
             Err(ProofError::CodeRequired)
         );
-        let step = SecondFactor::Step(totp::current_step(now()));
+        let with = confirmation(&access, code(step));
 
-        access.turn_off(&proof(Some(step)), now()).unwrap();
+        access.turn_off(&with, now()).unwrap();
 
         assert_eq!(access.door(), Door::NotConfigured);
     }
 
     #[test]
+    fn a_session_that_has_ended_confirms_nothing() {
+        let mut access = account("");
+        access.sign_in(&proof(None), &arrival(None), now()).unwrap();
+        let ended = confirmation(&access, proof(None));
+        let late = now() + SignedDuration::from_hours(24);
+        assert_eq!(access.confirm(&ended, late), Err(ProofError::SessionEnded));
+
+        access.end_sessions(|_all| true);
+
+        assert_eq!(access.confirm(&ended, now()), Err(ProofError::SessionEnded));
+        assert_eq!(
+            access.turn_off(&ended, now()),
+            Err(ProofError::SessionEnded)
+        );
+        let changed = access.change_password(&ended, hash(NEW), &arrival(None).origin, now());
+        assert!(matches!(
+            changed,
+            Err(SignInError::Proof(ProofError::SessionEnded))
+        ));
+        assert_eq!(*access.account().unwrap().hash, hash(OLD));
+    }
+
+    #[test]
+    fn a_code_of_another_app_than_the_present_one_is_worth_nothing() {
+        let step = SecondFactor::Step(totp::current_step(now()));
+        let mut other = app_proof(Some(step.clone()));
+        other.app = TotpSecret::parse("KV3XO7DMQ2ZTJH6RKV3XO7DMQ2ZTJH6R").ok();
+        for proof in [other, proof(Some(step)), proof(None)] {
+            let mut access = with_second_factor();
+            let refused = refusal(access.sign_in(&proof, &arrival(None), now()));
+            assert_eq!(refused, ProofError::Changed);
+        }
+    }
+
+    #[test]
     fn what_is_read_again_undoes_nothing() {
         let mut before = with_second_factor();
-        let with_code = proof(Some(SecondFactor::BackupCode(hash(CODE))));
+        let with_code = app_proof(Some(SecondFactor::BackupCode(hash(CODE))));
         before.sign_in(&with_code, &arrival(None), now()).unwrap();
-        let step = proof(Some(SecondFactor::Step(totp::current_step(now()))));
+        let step = app_proof(Some(SecondFactor::Step(totp::current_step(now()))));
         before.sign_in(&step, &arrival(None), now()).unwrap();
         let text = String::from_utf8(before.to_json().unwrap()).unwrap();
         let used = before.clone();
@@ -593,7 +732,7 @@ mod tests {
     #[test]
     fn a_factor_that_was_changed_by_hand_ends_the_sessions() {
         let mut before = with_second_factor();
-        let step = proof(Some(SecondFactor::Step(totp::current_step(now()))));
+        let step = app_proof(Some(SecondFactor::Step(totp::current_step(now()))));
         before.sign_in(&step, &arrival(None), now()).unwrap();
         let mut edited = before.clone();
         edited.totp_enabled = false;

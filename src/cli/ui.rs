@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::access::profile::is_unprintable;
 use crate::config::LogFormat;
 
 /// The command was used wrongly: exit status 2.
@@ -90,6 +91,8 @@ pub(super) fn start_log(format: LogFormat, filter: &str) {
 
 /// Prints columns, each as wide as its widest cell.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) {
+    let printable = |row: &Vec<String>| Vec::from_iter(row.iter().map(|cell| printable(cell)));
+    let rows = Vec::from_iter(rows.iter().map(printable));
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         let widest = cells
@@ -107,9 +110,15 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) {
         line(Vec::from_iter(padded).join("  ").trim_end());
     };
     print(&mut heads.iter().copied());
-    for row in rows {
+    for row in &rows {
         print(&mut row.iter().map(String::as_str));
     }
+}
+
+/// Replaces what could steer the terminal or reorder the line: it may come from the state file.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if is_unprintable(c) { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// Says how many there are of something whose plural ends in `s` or `ies`.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::error::{BodyError, Error};
+use super::passkeys::{self, Claim, PresentedPasskey};
 use super::proof::{Claimed, prove};
 use super::visit::Presenter;
 use crate::access::Access;
 use crate::access::audit::{Event, Purpose};
 use crate::access::passwords::Password;
 use crate::access::sessions::SessionIdentity;
-use crate::access::sign_in::{CodeDemand, Confirmation, SecondFactor};
+use crate::access::sign_in::{CodeDemand, Confirmation, Proved};
 use crate::app::App;
 
 /// What was sent to confirm with.
@@ -19,13 +20,16 @@ pub(super) struct Presented {
     pub(super) password: Option<String>,
     /// A code of the app, or a backup code.
     pub(super) code: Option<String>,
+    /// A passkey, in place of both.
+    pub(super) passkey: Option<PresentedPasskey>,
 }
 
 impl Presented {
     /// Returns whether nothing at all was sent.
     pub(super) fn is_empty(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
-        self.password.is_none() && code.trim().is_empty()
+        let password = self.password.as_deref().unwrap_or_default();
+        password.is_empty() && self.passkey.is_none() && code.trim().is_empty()
     }
 }
 
@@ -73,7 +77,20 @@ pub(super) async fn confirm(
     offered: Presented,
     demand: Demand,
 ) -> Result<Confirmation, Error> {
-    let password = offered.password.ok_or_else(|| missing(demand.field))?;
+    if let Some(passkey) = &offered.passkey {
+        let claim = Claim::Session(&session.id, demand.purpose);
+        let proven = passkeys::prove(app, presenter, passkey, claim)?;
+        return Ok(Confirmation {
+            session: session.id.clone(),
+            proved: Proved::Passkey {
+                username: proven.username,
+                assertion: proven.assertion,
+            },
+            demand: demand.code,
+        });
+    }
+    let password = offered.password.filter(|password| !password.is_empty());
+    let password = password.ok_or_else(|| missing(demand.field))?;
     let claimed = Claimed {
         username: None,
         password: Password::new(password),
@@ -85,7 +102,7 @@ pub(super) async fn confirm(
     let proven = proven.map_err(|refusal| refusal.at_confirmation(demand.field))?;
     Ok(Confirmation {
         session: session.id.clone(),
-        proof: proven.proof,
+        proved: proven.proof.into(),
         demand: demand.code,
     })
 }
@@ -101,8 +118,8 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let used_backup_code = matches!(confirmation.proof.second, Some(SecondFactor::BackupCode(_)));
-    let user = confirmation.proof.username.clone();
+    let used_backup_code = confirmation.proved.has_backup_code();
+    let user = confirmation.proved.username().to_owned();
     let changed = app
         .store
         .update(move |access| {

@@ -73,7 +73,8 @@ pub(super) fn admit(
     let credential = worth(app, access, visit, (token, hash));
     match decide(access.door(), right, credential, visit.visitor()) {
         Ok(caller) => {
-            if !headers.contains_key(BACKGROUND) {
+            let is_page = matches!(caller, Caller::Session(_));
+            if !(is_page && headers.contains_key(BACKGROUND)) {
                 note_use(app, access, visit, (&caller, hash));
             }
             Ok(caller)
@@ -150,7 +151,8 @@ fn note_use(app: &App, access: &Access, visit: &Visit, (caller, hash): (&Caller,
                 let event = Event::TokenFirstUsed {
                     token: token.id.clone(),
                 };
-                app.audit.write(&event, &visit.actor(Some(&token.name)));
+                app.audit
+                    .write(&event, &visit.actor(Some(&format!("{}@api", token.name))));
             }
             (Used::Token(hash), Some(token.scope))
         }

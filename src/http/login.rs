@@ -11,11 +11,13 @@ use utoipa::ToSchema;
 use super::cookies::{Cookie, Reach};
 use super::error::{Error, Stage};
 use super::extract::{Json, NoFields};
+use super::passkeys;
 use super::proof::{Claimed, ProofRefusal, Proven, prove, refused_late, to_the_end};
 use super::sessions::hand_over;
 use super::visit::{Presenter, Visit};
 use crate::access::audit::{Event, Method, Purpose};
 use crate::access::digest::Digest;
+use crate::access::passkeys::{PasskeySignInError, UsePasskeyError};
 use crate::access::passwords::Password;
 use crate::access::rights::{Door, Refusal};
 use crate::access::sessions::Factor;
@@ -122,9 +124,10 @@ fn at_sign_in(refusal: ProofRefusal) -> Result<Response, Error> {
             };
             return Ok(axum::Json(answer).into_response());
         }
-        ProofRefusal::WrongPassword | ProofRefusal::Changed | ProofRefusal::NotProtected => {
-            Error::InvalidCredentials
-        }
+        ProofRefusal::WrongPassword
+        | ProofRefusal::Changed
+        | ProofRefusal::NotProtected
+        | ProofRefusal::SessionEnded => Error::InvalidCredentials,
         ProofRefusal::WrongCode(skew) => Error::WrongCode { skew },
         ProofRefusal::CodeAlreadyUsed(retry_after) => Error::CodeAlreadyUsed {
             stage: Stage::SignIn,
@@ -158,18 +161,45 @@ async fn sign_in(
     } else {
         app.store.update_or_keep(change).await
     };
-    let signed_in = signed_in.map_err(|error| match &error {
+    let signed_in = signed_in.map_err(|error| at_storage(presenter, error))?;
+    match signed_in {
+        Ok((signed_in, kept)) => Ok(Ok(answer(app, presenter, &user, (signed_in, kept)))),
+        Err(SignInError::Proof(refusal)) => Ok(Err(refused_late(refusal, now))),
+        Err(SignInError::Session(error)) => Err(Error::Internal(error.into())),
+    }
+}
+
+/// Opens a session for what a passkey proved. A full disk does not keep the owner out.
+pub(super) async fn open_with_passkey(
+    app: &Arc<App>,
+    presenter: &Presenter,
+    proven: passkeys::Proven,
+) -> Result<Result<Response, UsePasskeyError>, Error> {
+    let now = app.clock.now();
+    let arrival = Arrival {
+        origin: presenter.origin(),
+        device: proven.device,
+    };
+    let (assertion, user) = (proven.assertion, proven.username);
+    let opened = app
+        .store
+        .update_or_keep(move |access| access.sign_in_with_passkey(&assertion, &arrival, now));
+    let opened = opened.await.map_err(|error| at_storage(presenter, error))?;
+    match opened {
+        Ok(opened) => Ok(Ok(answer(app, presenter, &user, opened))),
+        Err(PasskeySignInError::Use(refusal)) => Ok(Err(refusal)),
+        Err(PasskeySignInError::Session(error)) => Err(Error::Internal(error.into())),
+    }
+}
+
+fn at_storage(presenter: &Presenter, error: StoreError) -> Error {
+    match &error {
         StoreError::Locked(lock) => presenter.visit.locked(lock.clone()),
         StoreError::Full
         | StoreError::Gone
         | StoreError::Busy
         | StoreError::Failed(_)
         | StoreError::Stopping => Error::from(error),
-    })?;
-    match signed_in {
-        Ok((signed_in, kept)) => Ok(Ok(answer(app, presenter, &user, (signed_in, kept)))),
-        Err(SignInError::Proof(refusal)) => Ok(Err(refused_late(refusal, now))),
-        Err(SignInError::Session(error)) => Err(Error::Internal(error.into())),
     }
 }
 
@@ -201,7 +231,9 @@ fn answer(
 }
 
 fn strongest(factors: &[Factor]) -> Method {
-    if factors.contains(&Factor::Recovery) {
+    if factors.contains(&Factor::Passkey) {
+        Method::Passkey
+    } else if factors.contains(&Factor::Recovery) {
         Method::BackupCode
     } else if factors.contains(&Factor::Otp) {
         Method::Code

@@ -23,6 +23,7 @@ mod guard;
 mod leftover;
 mod login;
 mod openapi;
+mod passkeys;
 mod password;
 mod profile;
 mod prometheus;

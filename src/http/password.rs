@@ -14,6 +14,7 @@ use super::error::Error;
 use super::extract::Json;
 use super::guard::AdmittedCaller;
 use super::login::SessionAnswer;
+use super::passkeys::PresentedPasskey;
 use super::proof::{refused_late, to_the_end};
 use super::sessions::{hand_over, user};
 use super::setup::{Done, check_policy};
@@ -35,6 +36,8 @@ pub(super) struct ChangeBody {
     /// A code, if two-factor is on; `totp_token` is taken too.
     #[serde(alias = "totp_token")]
     totp_code: Option<String>,
+    /// A passkey, in place of both.
+    passkey: Option<PresentedPasskey>,
 }
 
 /// What confirms a change.
@@ -45,6 +48,8 @@ pub(super) struct ConfirmBody {
     /// A code, if two-factor is on; `totp_token` is taken too.
     #[serde(alias = "totp_token")]
     totp_code: Option<String>,
+    /// A passkey, in place of both.
+    passkey: Option<PresentedPasskey>,
 }
 
 impl From<ConfirmBody> for Presented {
@@ -52,6 +57,7 @@ impl From<ConfirmBody> for Presented {
         Self {
             password: body.password,
             code: body.totp_code,
+            passkey: body.passkey,
         }
     }
 }
@@ -66,7 +72,7 @@ pub(super) async fn change(
     to_the_end(async move {
         let session = caller.session().ok_or(Error::NotProtected)?;
         let user = user(&app).ok_or(Error::NotProtected)?;
-        if body.old_password.is_none() {
+        if body.old_password.is_none() && body.passkey.is_none() {
             return Err(missing("old_password"));
         }
         let new = Password::new(body.new_password.ok_or_else(|| missing("new_password"))?);
@@ -77,6 +83,7 @@ pub(super) async fn change(
         let offered = Presented {
             password: body.old_password,
             code: body.totp_code,
+            passkey: body.passkey,
         };
         let demand = Demand::always(Purpose::ChangePassword).in_field("old_password");
         let confirmation = confirm(&app, &presenter, session, offered, demand).await?;
@@ -89,7 +96,7 @@ pub(super) async fn change(
             &presenter,
             confirmation,
             move |access, confirmation| {
-                access.change_password(&confirmation.proof, hash.clone(), &origin, now)
+                access.change_password(confirmation, hash.clone(), &origin, now)
             },
         );
         let (secrets, ended) = changed.await?.map_err(|error| match error {
@@ -120,12 +127,12 @@ pub(super) async fn disable(
         let demand = Demand::always(Purpose::TurnOff);
         let confirmation = confirm(&app, &presenter, session, body.into(), demand).await?;
         let now = app.clock.now();
-        let user = confirmation.proof.username.clone();
+        let user = confirmation.proved.username().to_owned();
         let off = change_confirmed(
             &app,
             &presenter,
             confirmation,
-            move |access, confirmation| access.turn_off(&confirmation.proof, now),
+            move |access, confirmation| access.turn_off(confirmation, now),
         );
         off.await?
             .map_err(|refusal| refused_late(refusal, now).at_confirmation("password"))?;

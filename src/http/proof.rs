@@ -12,6 +12,7 @@ use crate::access::attempts::{KnownDevice, RefusalReason, TooMany};
 use crate::access::audit::{Event, Method, Purpose};
 use crate::access::digest::Digest;
 use crate::access::passwords::{self, Password, Verification};
+use crate::access::rights::Refusal;
 use crate::access::sign_in::{CodeDemand, Proof, ProofError, SecondFactor};
 use crate::access::totp::{self, BackupOutcome, Code, CodeCheck, Enrolment, TotpCode};
 use crate::access::{Access, Account};
@@ -66,6 +67,8 @@ pub(super) enum ProofRefusal {
     CodeRequired,
     /// The code was used already.
     CodeAlreadyUsed(Option<SignedDuration>),
+    /// The session that confirms has ended meanwhile.
+    SessionEnded,
     /// There is no password to confirm with.
     NotProtected,
     /// Too many have failed.
@@ -97,6 +100,7 @@ impl ProofRefusal {
                 retry_after,
             },
             Self::NotProtected => Error::NotProtected,
+            Self::SessionEnded => Refusal::InvalidToken.into(),
             Self::TooMany(refusal, address) => Error::TooManyAttempts { refusal, address },
             Self::Busy => Error::Busy,
             Self::Locked(error) => error,
@@ -117,6 +121,7 @@ impl ProofRefusal {
             | Self::Changed
             | Self::CodeRequired
             | Self::NotProtected
+            | Self::SessionEnded
             | Self::TooMany(..)
             | Self::Busy
             | Self::Locked(_)) => refusal.at_confirmation("password"),
@@ -130,6 +135,7 @@ pub(super) fn refused_late(refusal: ProofError, now: Timestamp) -> ProofRefusal 
         ProofError::NotProtected => ProofRefusal::NotProtected,
         ProofError::Changed => ProofRefusal::Changed,
         ProofError::CodeRequired => ProofRefusal::CodeRequired,
+        ProofError::SessionEnded => ProofRefusal::SessionEnded,
         ProofError::CodeAlreadyUsed => ProofRefusal::CodeAlreadyUsed(Some(until_next_step(now))),
     }
 }
@@ -176,6 +182,7 @@ pub(super) async fn prove(
             username: account.username.to_owned(),
             hash: account.hash.clone(),
             upgrade: verification.upgrade,
+            app: access.second_factor().cloned(),
             second,
         },
         device,
@@ -352,9 +359,11 @@ impl Attempt<'_> {
         let Some(secret) = access.second_factor() else {
             return Err(ProofRefusal::WrongCode(None));
         };
-        let check = totp::check_code(secret, code, now, &access.spent_steps());
-        if let CodeCheck::Skewed { step, .. } = check {
-            self.burn(step, now).await;
+        let mut check = totp::check_code(secret, code, now, &access.spent_steps());
+        if let CodeCheck::Skewed { step, .. } = check
+            && !self.burn(step, now).await
+        {
+            check = CodeCheck::Wrong;
         }
         match check {
             CodeCheck::Accepted { step } => Ok(SecondFactor::Step(step)),
@@ -364,15 +373,18 @@ impl Attempt<'_> {
         }
     }
 
-    /// Makes sure that the step which the hint reveals is not accepted later.
-    async fn burn(&self, step: i64, now: Timestamp) {
+    /// Makes sure that the step which the hint reveals is not accepted later; without that there
+    /// is no hint.
+    async fn burn(&self, step: i64, now: Timestamp) -> bool {
         let burnt = self.app.store.update_or_keep(move |access| {
             access.burn_step(step, now);
             Ok::<_, std::convert::Infallible>(())
         });
-        if let Err(error) = burnt.await {
-            tracing::error!(%error, "a revealed step could not be burnt");
+        let burnt = burnt.await;
+        if let Err(error) = &burnt {
+            tracing::error!(%error, "a step could not be burnt, so nothing is said of it");
         }
+        burnt.is_ok()
     }
 
     fn fail(&self, held: Held, method: Method) {

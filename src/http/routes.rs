@@ -20,7 +20,8 @@ use super::guard::{Guard, admit, guard};
 use super::openapi::{Shape, Shapes};
 use super::visit::{Visit, first};
 use super::{
-    login, openapi, password, profile, prometheus, sessions, setup, status, system, tokens, totp,
+    login, openapi, passkeys, password, profile, prometheus, sessions, setup, status, system,
+    tokens, totp,
 };
 use crate::access::rights::Right;
 use crate::app::App;
@@ -112,6 +113,7 @@ pub fn routes() -> Vec<Route> {
     let mut table = door_routes();
     table.extend(account_routes());
     table.extend(factor_routes());
+    table.extend(passkey_routes());
     table.extend(token_routes());
     table.extend(host_routes());
     table
@@ -216,8 +218,64 @@ fn factor_routes() -> Vec<Route> {
             totp::renew_backup_codes,
         )
         .does("Replaces the backup codes by ten new ones.")
-        .takes::<password::ConfirmBody>()
+        .takes::<totp::RenewBody>()
         .gives::<totp::BackupCodesAnswer>(),
+    ]
+}
+
+fn passkey_routes() -> Vec<Route> {
+    use Right::{Public, Session};
+
+    vec![
+        post(
+            "/api/auth/passkey/login/start",
+            Public,
+            passkeys::login_start,
+        )
+        .does("Begins to sign in with a passkey.")
+        .gives::<passkeys::CeremonyAnswer>(),
+        post(
+            "/api/auth/passkey/login/finish",
+            Public,
+            passkeys::login_finish,
+        )
+        .does("Opens a session for what a passkey answered.")
+        .takes::<passkeys::PresentedPasskey>()
+        .gives::<login::SessionAnswer>(),
+        get("/api/auth/passkeys", Session, passkeys::list)
+            .does("Lists the passkeys.")
+            .gives::<passkeys::PasskeysAnswer>(),
+        post(
+            "/api/auth/passkeys/register/start",
+            Session,
+            passkeys::register_start,
+        )
+        .does("Begins to make a passkey.")
+        .takes::<password::ConfirmBody>()
+        .gives::<passkeys::CeremonyAnswer>(),
+        post(
+            "/api/auth/passkeys/register/finish",
+            Session,
+            passkeys::register_finish,
+        )
+        .does("Takes the passkey that the browser made; other sessions end.")
+        .takes::<passkeys::MadeBody>()
+        .gives::<passkeys::PasskeyAnswer>(),
+        post(
+            "/api/auth/passkeys/confirm/start",
+            Session,
+            passkeys::confirm_start,
+        )
+        .does("Begins to confirm something with a passkey, in place of password and code.")
+        .gives::<passkeys::CeremonyAnswer>(),
+        put("/api/auth/passkeys/{id}", Session, passkeys::rename)
+            .does("Gives a passkey another name.")
+            .takes::<passkeys::RenameBody>()
+            .gives::<passkeys::PasskeyAnswer>(),
+        delete("/api/auth/passkeys/{id}", Session, passkeys::remove)
+            .does("Removes a passkey; other sessions end.")
+            .takes::<password::ConfirmBody>()
+            .gives::<passkeys::RemovedAnswer>(),
     ]
 }
 

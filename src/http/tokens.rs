@@ -12,6 +12,7 @@ use super::confirm::{Demand, Presented, change, confirm};
 use super::error::{Error, TokenWishError};
 use super::extract::{Id, Json};
 use super::guard::AdmittedCaller;
+use super::passkeys::PresentedPasskey;
 use super::proof::{refused_late, to_the_end};
 use super::sessions::user;
 use super::setup::Done;
@@ -20,8 +21,8 @@ use crate::access::audit::{Event, Purpose};
 use crate::access::label::Label;
 use crate::access::rights::Scope;
 use crate::access::tokens::lifecycle::{
-    Days, IssueError, IssuedToken, MAX_NETWORKS, Overlap, RotateError, Rotated, TerminalRight,
-    TokenWish, days_left, parse_network,
+    Days, IssueError, IssuedToken, MAX_NETWORKS, Overlap, Revoked, RotateError, Rotated,
+    TerminalRight, TokenWish, days_left, parse_network,
 };
 use crate::access::tokens::{ApiToken, Invalidation, Shown};
 use crate::access::{Access, Used, rfc3339};
@@ -39,6 +40,8 @@ pub(super) struct CreateBody {
     /// A code, if two-factor is on; `totp_code` is taken too.
     #[serde(alias = "totp_code")]
     totp_token: Option<String>,
+    /// A passkey, in place of both.
+    passkey: Option<PresentedPasskey>,
     /// Its name in the list: up to 64 characters; `API Token` if none is given.
     token_name: Option<String>,
     /// How far it reaches: `metrics`, `read_only` (the usual one), `operator` or `full_admin`.
@@ -60,6 +63,8 @@ pub(super) struct RotateBody {
     /// A code, if two-factor is on; `totp_token` is taken too.
     #[serde(alias = "totp_token")]
     totp_code: Option<String>,
+    /// A passkey, in place of both.
+    passkey: Option<PresentedPasskey>,
     /// For how many hours the old token goes on: 0 to 720, usually 24.
     overlap_hours: Option<i64>,
     /// For how many days the new one lives: 1 to 365 (the usual one).
@@ -184,6 +189,7 @@ pub(super) async fn create(
         let offered = Presented {
             password: body.password,
             code: body.totp_token,
+            passkey: body.passkey,
         };
         let demand = Demand::always(Purpose::MakeToken);
         let confirmation = match confirm(&app, &presenter, session, offered, demand).await {
@@ -226,6 +232,7 @@ pub(super) async fn rotate(
         let offered = Presented {
             password: body.password,
             code: body.totp_code,
+            passkey: body.passkey,
         };
         let demand = Demand::always(Purpose::MakeToken);
         let confirmation = confirm(&app, &presenter, session, offered, demand).await?;
@@ -278,16 +285,18 @@ pub(super) async fn revoke(
         .store
         .update(move |access| access.revoke_token(&wanted))
         .await?;
-    revoked.map_err(|_unknown| Error::TokenNotFound)?;
-    let actor = visit.actor(name_of(&app, &caller).as_deref());
-    app.audit.write(&Event::TokenRevoked { token: id }, &actor);
+    let revoked = revoked.map_err(|_unknown| Error::TokenNotFound)?;
+    if revoked == Revoked::Now {
+        let actor = visit.actor(name_of(&app, &caller).as_deref());
+        app.audit.write(&Event::TokenRevoked { token: id }, &actor);
+    }
     Ok(Done::saying("The token is revoked."))
 }
 
-/// Returns who asks, by name: the account, or the token.
+/// Returns who asks: the account, or the token by its name in a form that is no user's.
 fn name_of(app: &App, caller: &AdmittedCaller) -> Option<String> {
     match caller.token() {
-        Some(token) => Some(token.name.clone()),
+        Some(token) => Some(format!("{}@api", token.name)),
         None => user(app),
     }
 }

@@ -15,6 +15,7 @@ use super::confirm::{Demand, Presented, change, confirm};
 use super::error::Error;
 use super::extract::Json;
 use super::guard::AdmittedCaller;
+use super::passkeys::PresentedPasskey;
 use super::password::ConfirmBody;
 use super::proof::{check_first_code, refused_late, to_the_end};
 use super::sessions::user;
@@ -50,6 +51,19 @@ pub(super) struct FirstCodeBody {
     /// Six digits; `totp_code` and `code` are taken too.
     #[serde(alias = "totp_code", alias = "code", alias = "totp_token")]
     token: String,
+}
+
+/// What confirms new backup codes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenewBody {
+    /// The current password.
+    password: Option<String>,
+    /// A code, unless the session proved one lately; `totp_token` is taken too.
+    #[serde(alias = "totp_token")]
+    totp_code: Option<String>,
+    /// A passkey, in place of both.
+    passkey: Option<PresentedPasskey>,
 }
 
 /// Two-factor was changed.
@@ -136,7 +150,8 @@ async fn confirm_enrolment(
         access.confirm(confirmation, now)
     });
     let confirmed = confirmed.await?;
-    confirmed.map_err(|refusal| refused_late(refusal, now).at_confirmation("password"))
+    confirmed.map_err(|refusal| refused_late(refusal, now).at_confirmation("password"))?;
+    Ok(())
 }
 
 /// Takes the app's first code, which makes it the second factor.
@@ -215,13 +230,18 @@ pub(super) async fn renew_backup_codes(
     State(app): State<Arc<App>>,
     presenter: Presenter,
     caller: AdmittedCaller,
-    Json(body): Json<ConfirmBody>,
+    Json(body): Json<RenewBody>,
 ) -> Result<Answer<BackupCodesAnswer>, Error> {
     to_the_end(async move {
         let session = caller.session().ok_or(Error::NotProtected)?;
         must_be_on(&app, &presenter)?;
+        let offered = Presented {
+            password: body.password,
+            code: body.totp_code,
+            passkey: body.passkey,
+        };
         let demand = Demand::unless_lately(Purpose::RenewBackupCodes);
-        let confirmation = confirm(&app, &presenter, session, body.into(), demand).await?;
+        let confirmation = confirm(&app, &presenter, session, offered, demand).await?;
         let (codes, records) = draw_codes(&app, &presenter).await?;
         let now = app.clock.now();
         let renewed = change(

@@ -363,8 +363,10 @@ impl<O: Observer> Writer<O> {
     fn write(&mut self, mut next: Access) -> Result<(), StoreError> {
         let now = self.clock.now();
         let uses_are_due = self.uses_at <= now - USES_EVERY || now < self.uses_at;
+        let mut uses = Vec::new();
         if uses_are_due {
-            next.note_uses(&Vec::from_iter(self.shared.lock_uses().values().cloned()));
+            uses.extend(self.shared.lock_uses().values().cloned());
+            next.note_uses(&uses);
         }
         if self.pruned_at <= now - PRUNE_EVERY || now < self.pruned_at {
             next.prune(now);
@@ -375,11 +377,18 @@ impl<O: Observer> Writer<O> {
         files::replace_file(&self.paths.auth_json, &text, Previous::Kept(&previous))?;
         self.keep_copy(&text, &next);
         self.version.fingerprint = Fingerprint::of(&self.paths.auth_json).ok().flatten();
+        self.show(next);
         if uses_are_due {
-            self.shared.lock_uses().clear();
+            // What was used again meanwhile is for the next time.
+            let mut noted = self.shared.lock_uses();
+            for used in uses {
+                if noted.get(&used.what) == Some(&used) {
+                    noted.remove(&used.what);
+                }
+            }
+            drop(noted);
             self.uses_at = now;
         }
-        self.show(next);
         if self.shared.unsaved.swap(false, Ordering::Relaxed) {
             self.observer.noticed(&Notice::Saved);
         }

@@ -70,6 +70,54 @@ fn neighbours(
     }
 }
 
+/// Calls about passkeys; most are about one that is not there.
+fn passkey_calls() -> [Call; 5] {
+    let by_name = |server: &TestServer| server.owner().with("host", "localhost:8008");
+    let answer = json!({ "ceremony": "none", "credential": {} });
+    let confirm: &[&str] = &["password", "totp_code"];
+    let one = "/api/auth/passkeys/0000000000000000";
+    let password = json!({ "password": PASSWORD });
+    [
+        Call {
+            answers: 400,
+            is_old: false,
+            client: TestServer::stranger,
+            ..owners(
+                "POST",
+                "/api/auth/passkey/login/finish",
+                answer.clone(),
+                [&["ceremony"], &[]],
+            )
+        },
+        Call {
+            client: by_name,
+            ..with_factor(
+                "/api/auth/passkeys/register/start",
+                [&["password"], &["totp_code"]],
+            )
+        },
+        Call {
+            answers: 400,
+            is_old: false,
+            ..owners(
+                "POST",
+                "/api/auth/passkeys/register/finish",
+                answer,
+                [&["ceremony"], &["name"]],
+            )
+        },
+        Call {
+            answers: 404,
+            is_old: false,
+            ..owners("PUT", one, json!({ "name": "phone" }), [&["name"], confirm])
+        },
+        Call {
+            answers: 404,
+            ..owners("DELETE", one, password, [&[], confirm])
+        },
+    ]
+}
+
 fn calls() -> Vec<Call> {
     let credentials = json!({ "username": USER, "password": PASSWORD });
     let change = json!({ "old_password": PASSWORD, "new_password": OTHER_PASSWORD });
@@ -100,7 +148,10 @@ fn calls() -> Vec<Call> {
             ..with_factor("/api/auth/totp/enable", [&["token"], &[]])
         },
         with_factor("/api/auth/totp/disable", confirm_fields),
-        with_factor("/api/auth/totp/backup-codes", confirm_fields),
+        Call {
+            is_old: false,
+            ..with_factor("/api/auth/totp/backup-codes", confirm_fields)
+        },
         owners(
             "POST",
             "/api/auth/generate-api-token",
@@ -113,6 +164,9 @@ fn calls() -> Vec<Call> {
             ..with_factor(token, confirm_fields)
         },
     ]
+    .into_iter()
+    .chain(passkey_calls())
+    .collect()
 }
 
 #[test]

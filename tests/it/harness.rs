@@ -200,6 +200,7 @@ fn sign_in_beforehand(
         username: document["username"].as_str().unwrap().to_owned(),
         hash,
         upgrade: None,
+        app: access.second_factor().cloned(),
         second: access.second_factor().map(|_| long_ago),
     };
     let arrival = Arrival {

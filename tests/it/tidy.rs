@@ -105,6 +105,19 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/passkey_ceremonies.rs",
+        &[
+            "crate::app",
+            "crate::cli",
+            "crate::config",
+            "crate::host",
+            "crate::http",
+            "crate::store",
+            "axum",
+            "tokio",
+        ],
+    ),
+    (
         "src/token_memory.rs",
         &[
             "crate::app",

@@ -478,3 +478,33 @@ async fn guesses_from_many_addresses_get_nowhere_and_lock_nobody_out() {
     assert_eq!(right.verdict(), (429, "too_many_attempts"));
     assert_eq!(right.body["subject"], "account");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_when_its_session_ends_comes_to_nothing() {
+    let slow = |path: &'static str, body: Value| async move {
+        let server = Fixture::account().start();
+        let signed_in = server.neighbour().login(USER, PASSWORD).await;
+        let other = server.neighbour().bearer(signed_in.token().unwrap());
+        let before = server.state()["api_tokens"].clone();
+        // The rule is asked after the derivation, and by then the session is gone.
+        let id = server.state()["sessions"][1]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let end = server.app.store.update(move |access| {
+            access.end_sessions(|session| session.id == id);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        let (answer, ended) = tokio::join!(other.post(path, body), end);
+        assert!(ended.is_ok());
+        assert_eq!(answer.verdict(), (401, "invalid_token"), "{path}");
+        assert_eq!(server.state()["api_tokens"], before, "{path}");
+        assert_eq!(server.owner().get(SESSIONS).await.status, 200, "{path}");
+    };
+
+    slow("/api/auth/generate-api-token", password()).await;
+    let change = json!({ "old_password": PASSWORD, "new_password": "Slow-w4lkers-arrive" });
+    slow("/api/auth/change-password", change).await;
+    slow("/api/auth/disable", password()).await;
+    slow("/api/auth/totp/setup", password()).await;
+}

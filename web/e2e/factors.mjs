@@ -34,7 +34,7 @@ export async function scan(image) {
   try {
     const file = join(folder, 'qr.png');
     writeFileSync(file, await image.screenshot());
-    return execFileSync('zbarimg', ['--quiet', '--raw', file], { encoding: 'utf8' }).trim();
+    return execFileSync('zbarimg', ['--quiet', '--raw', file], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

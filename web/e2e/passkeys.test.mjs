@@ -131,6 +131,21 @@ test('protection goes off with a passkey alone', async () => {
   await waitForHeading(page, 'Protect Your Dashboard?');
 });
 
+test('a passkey that is not accepted is said beside its button, and the next try begins anew', async () => {
+  const server = await startServer({ state: accountFile() });
+  const { page, seen } = await openWithDevice(server);
+  await add(page, 'Laptop');
+  await page.route('**/api/auth/disable', (route) => route.fulfill({ status: 403, json: { success: false, code: 'reauthentication_failed', field: 'passkey', message: 'refused' } }), { times: 1 });
+  await page.getByRole('button', { name: 'Turn protection off…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Use a passkey' }).click();
+  await dialog.getByText('That passkey was not accepted.').waitFor();
+  await dialog.getByLabel('Password', { exact: true }).waitFor();
+  await dialog.getByRole('button', { name: 'Use a passkey' }).click();
+  await waitForHeading(page, 'Protect Your Dashboard?');
+  assert.equal(seen.requests.filter((request) => request.endsWith('confirm/start')).length, 2);
+});
+
 test('a passkey is renamed and removed; what will end is said before', async () => {
   const server = await startServer({ state: accountFile() });
   const { page, device } = await openWithDevice(server);

@@ -278,6 +278,16 @@ impl From<&Client> for Source {
 }
 
 impl Source {
+    /// Returns the narrowest thing that it is counted by.
+    pub fn subject(&self) -> Option<Subject> {
+        self.subjects().into_iter().flatten().next()
+    }
+
+    /// Returns the widest thing that it is counted by: what one stranger may have whole.
+    pub fn widest_subject(&self) -> Option<Subject> {
+        self.subjects().into_iter().flatten().last()
+    }
+
     fn subjects(&self) -> Subjects {
         let keys = match *self {
             Self::Device(hash) => [Some(Key::Device(hash)), None, None],
@@ -422,6 +432,30 @@ mod tests {
             peer: peer.parse().unwrap(),
             claimed: claimed.parse().ok(),
         }
+    }
+
+    #[test]
+    fn a_source_has_a_narrowest_and_a_widest_subject() {
+        for (source, narrow, wide) in [
+            (address("192.0.2.1"), "192.0.2.1", "192.0.2.1"),
+            (address("2001:db8::1"), "2001:db8::/64", "2001:db8::/48"),
+            (
+                claimed("192.0.2.1", "198.51.100.7"),
+                "claim:198.51.100.7@192.0.2.1",
+                "proxy:192.0.2.1",
+            ),
+            (
+                claimed("2001:db8::1", "-"),
+                "claim:-@2001:db8::/64",
+                "proxy:2001:db8::/48",
+            ),
+        ] {
+            assert_eq!(source.subject(), narrow.parse().ok());
+            assert_eq!(source.widest_subject(), wide.parse().ok());
+        }
+        let device = Source::Device([7; 32]);
+        assert_eq!(device.subject(), device.widest_subject());
+        assert_eq!(device.subject().unwrap().kind(), SubjectKind::Device);
     }
 
     /// Fails once, and returns the penalties that start as "subject level seconds".

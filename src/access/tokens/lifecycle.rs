@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
@@ -137,6 +137,15 @@ impl From<ForeignToken> for IssueError {
     }
 }
 
+/// Since when a token does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// Since this call.
+    Now,
+    /// Since an earlier one.
+    Before,
+}
+
 /// No listed token has this id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no such token")]
@@ -216,11 +225,16 @@ impl Access {
     }
 
     /// Makes sure that a token never counts again. It stays in the list until it would have ended.
-    pub fn revoke_token(&mut self, id: &str) -> Result<Digest, UnknownToken> {
+    ///
+    /// Returns whether it counted until now.
+    pub fn revoke_token(&mut self, id: &str) -> Result<Revoked, UnknownToken> {
         let token = self.api_tokens.find_by_id(id).ok_or(UnknownToken)?;
         let (hash, until) = (token.token_hash, token.expires_at());
+        if self.revoked.contains(&hash) {
+            return Ok(Revoked::Before);
+        }
         self.revoked.insert(hash, until);
-        Ok(hash)
+        Ok(Revoked::Now)
     }
 
     /// Revokes every token that was not revoked yet; returns their ids.
@@ -309,13 +323,13 @@ impl Access {
         }
     }
 
-    /// Returns whether a replaced token is over and not revoked yet.
-    pub fn has_tokens_to_retire(&self, now: Timestamp) -> bool {
-        let is_over = |token: &ApiToken| {
+    /// Returns the ids of replaced tokens that are over and not revoked yet.
+    pub fn tokens_to_retire(&self, now: Timestamp) -> Vec<String> {
+        let over = self.api_tokens.iter().filter(|token| {
             let is_over = token.ends_at.is_some_and(|end| end <= now);
             is_over && !self.revoked.contains(&token.token_hash)
-        };
-        self.api_tokens.iter().any(is_over)
+        });
+        over.map(ApiToken::id).collect()
     }
 
     fn retire_replaced(&mut self, now: Timestamp) {
@@ -369,12 +383,29 @@ pub fn days_left(end: Timestamp, now: Timestamp) -> i64 {
     (end.as_second() - now.as_second() + DAY - 1).div_euclid(DAY)
 }
 
-/// Reads a network in CIDR notation, or a single address.
+/// Reads a network in CIDR notation, or a single address. One of IPv4-mapped addresses (RFC 4291
+/// §2.5.5.2) is the network of IPv4 that it means.
 pub fn parse_network(text: &str) -> Option<IpNet> {
     let text = text.trim();
     let network = text.parse::<IpNet>().ok();
     let network = network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.map(|network| network.trunc())
+    network.map(|network| unmapped(network).trunc())
+}
+
+fn unmapped(network: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let IpNet::V6(six) = network else {
+        return network;
+    };
+    let four = six.addr().to_ipv4_mapped();
+    let prefix = six.prefix_len().checked_sub(MAPPED);
+    let four = four
+        .zip(prefix)
+        .map(|(four, prefix)| Ipv4Net::new(four, prefix));
+    match four {
+        Some(Ok(four)) => IpNet::V4(four),
+        Some(Err(_)) | None => network,
+    }
 }
 
 fn claims_of(

@@ -14,7 +14,6 @@ mod standing;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -126,9 +125,9 @@ impl ApiToken {
     /// A network that cannot be read allows nobody.
     fn allows(&self, address: IpAddr) -> bool {
         let networks = self.allowed_networks.as_deref().unwrap_or_default();
-        let contains = |text: &String| match text.parse::<IpNet>() {
-            Ok(network) => network.contains(&address),
-            Err(_not_a_network) => text.parse() == Ok(address),
+        let contains = |text: &String| {
+            let network = lifecycle::parse_network(text);
+            network.is_some_and(|network| network.contains(&address))
         };
         networks.is_empty() || networks.iter().any(contains)
     }
@@ -216,6 +215,25 @@ impl ApiTokens {
         self.iter().find(|token| token.is_called(id))
     }
 
+    /// Takes over which tokens were replaced in `other`, and when they end.
+    pub(super) fn keep_ends(&mut self, other: &Self) {
+        for ended in other.iter().filter(|token| token.ends_at.is_some()) {
+            if let Some(token) = self.find_mut(&ended.token_hash)
+                && (token.ends_at.is_none() || ended.ends_at < token.ends_at)
+            {
+                token.ends_at = ended.ends_at;
+                token.rotated_at = ended.rotated_at;
+                token.replaced_by.clone_from(&ended.replaced_by);
+            }
+        }
+    }
+
+    /// Returns how many were replaced.
+    pub(super) fn replaced(&self) -> usize {
+        let replaced = self.iter().filter(|token| token.ends_at.is_some());
+        replaced.count()
+    }
+
     fn find_mut(&mut self, hash: &Digest) -> Option<&mut ApiToken> {
         self.list.get_mut(*self.by_hash.get(hash)?)
     }
@@ -235,11 +253,8 @@ impl ApiTokens {
         };
         token.last_used_at = Some(rfc3339(seen.at).into());
         token.last_used_from = Some(seen.from.to_string().into());
-        let is_unknown = token
-            .scope
-            .as_deref()
-            .is_none_or(|scope| scope == "unknown");
-        if let (true, Some(scope)) = (is_unknown, seen.scope) {
+        // The lesser of claim and copy, so that the copy never promises more than the claim.
+        if let Some(scope) = seen.scope {
             token.scope = Some(scope.name().to_owned());
         }
         if token.signed_with.is_none() {

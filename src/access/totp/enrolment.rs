@@ -18,6 +18,9 @@ pub const ENROLMENT_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// What apps show above the account's name.
 const ISSUER: &str = "ProxMenux Monitor";
 
+/// The longest account name in an app, in characters.
+const MAX_NAME: usize = 64;
+
 /// How many backup codes make a set.
 pub const BACKUP_CODES: usize = 10;
 
@@ -32,7 +35,9 @@ impl TotpSecret {
     /// (`otpauth://totp/…`, the key URI format that authenticator apps share).
     pub fn uri(&self, username: &str) -> Zeroizing<String> {
         let issuer = utf8_percent_encode(ISSUER, NON_ALPHANUMERIC);
-        let account = utf8_percent_encode(username, NON_ALPHANUMERIC);
+        // A longer name, which only an edit by hand can bring, would not fit into a QR code.
+        let account = String::from_iter(username.chars().take(MAX_NAME));
+        let account = utf8_percent_encode(&account, NON_ALPHANUMERIC);
         let secret = Zeroizing::new(self.expose());
         Zeroizing::new(format!(
             "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period=30",
@@ -165,6 +170,8 @@ impl Access {
     ) -> Result<Vec<Session>, SecondFactorError> {
         self.confirm_second_factor(confirmation, now)?;
         self.forget_totp();
+        // Tells other nodes that this session made the change.
+        self.sessions.note_second_factor(&confirmation.session, now);
         Ok(self.end_other_sessions(&confirmation.session))
     }
 

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::passkeys::PasskeyFault;
 use crate::access::attempts::{SubjectKind, TooMany};
 use crate::access::avatar::AvatarError;
 use crate::access::label::ParseLabelError;
@@ -110,6 +111,8 @@ pub(super) enum Error {
     TokenWish(TokenWishError),
     /// There is no such API token.
     TokenNotFound,
+    /// Something about passkeys.
+    Passkey(PasskeyFault),
     /// There is no such session.
     SessionNotFound,
     /// There is no session to resume.
@@ -350,6 +353,7 @@ impl Error {
             Self::NotProtected => (StatusCode::BAD_REQUEST, "not_protected"),
             Self::TooManyAttempts { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Passkey(fault) => fault.kind(),
             Self::TokenWish(error) => (StatusCode::BAD_REQUEST, error.code()),
             Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
@@ -397,6 +401,7 @@ impl Error {
             }
             Self::UserName(_) => body.field = Some("username".to_owned()),
             Self::DisplayName(_) => body.field = Some("display_name".to_owned()),
+            Self::Passkey(fault) => body.field = fault.field().map(str::to_owned),
             Self::TokenWish(error) => body.field = error.field().map(str::to_owned),
             Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
                 body.field = Some("claim_code".to_owned());
@@ -479,6 +484,7 @@ impl Error {
             Self::CodeAlreadyUsed { .. } => "Code already used",
             Self::CodeRequired => "Code required",
             Self::Reauthentication { .. } => "Confirmation failed",
+            Self::Passkey(fault) => fault.short(),
             Self::TokenWish(_) => "Invalid request",
             Self::NotProtected => "No password is configured",
             Self::TooManyAttempts { .. } => "Too many attempts",

@@ -40,13 +40,15 @@ impl Error {
             Self::TwoFactorOff => "Two-factor is off, so there is nothing to change.".to_owned(),
             Self::CodeAlreadyUsed { retry_after, .. } => match retry_after {
                 Some(wait) => format!("This code was used already. Wait {} for the next one.", in_words(*wait)),
-                None => "This backup code was used already. Use another one.".to_owned(),
+                None => "This backup code was used already. Use another one, or run `proxmenux-monitor totp disable` on the host.".to_owned(),
             },
             Self::CodeRequired => "Enter a code from the authenticator app or a backup code too.".to_owned(),
-            Self::Reauthentication { .. } => "The current password is wrong. Nothing was changed.".to_owned(),
+            Self::Reauthentication { field: "passkey", .. } => "This passkey does not open this dashboard. Nothing was changed. Use another one, or the password.".to_owned(),
+            Self::Reauthentication { .. } => "The current password is wrong or missing, so nothing was changed. If it is lost, run `proxmenux-monitor reset-password` on the host.".to_owned(),
             Self::NotProtected => "No password protects this dashboard, so there is nothing to confirm with. Set a password up first.".to_owned(),
             Self::TooManyAttempts { refusal, address } => too_many_sentence(refusal, *address),
             Self::Busy => "Too many sign-ins are waiting. Try again in 2 seconds.".to_owned(),
+            Self::Passkey(fault) => fault.sentence(),
             Self::TokenWish(error) => error.sentence(),
             Self::TokenNotFound => "There is no such token; the list shows which there are.".to_owned(),
             Self::SessionNotFound => "There is no such session; it may have ended already.".to_owned(),
@@ -104,7 +106,7 @@ fn body_sentence(error: &BodyError) -> String {
 
 fn code_sentence(skew: Option<ClockSkew>) -> String {
     let Some(skew) = skew else {
-        return "That code is wrong. Wait for the next one, or use a backup code; if the phone is lost, run `proxmenux-monitor reset-password` on the host.".to_owned();
+        return "That code is wrong. Wait for the next one, or use a backup code; if the phone is lost, run `proxmenux-monitor totp disable` on the host.".to_owned();
     };
     let direction = if skew.seconds > 0 {
         "ahead of"
@@ -163,7 +165,7 @@ impl TokenWishError {
             Self::Network => format!("Write each network as an address or in CIDR notation, such as 192.0.2.0/24; {MAX_NETWORKS} at most."),
             Self::Terminal => "Only a token with the scope full_admin may open a terminal.".to_owned(),
             Self::Overlap => format!("Choose 0 to {MAX_OVERLAP_HOURS} hours."),
-            Self::NotReplaceable => "This token cannot be replaced, since it does not count any more or its reach is not known. Make a new one.".to_owned(),
+            Self::NotReplaceable => "This token cannot be replaced, since it does not count any more, was replaced already, or its reach or name cannot be taken over. Make a new one.".to_owned(),
         }
     }
 }
