@@ -89,6 +89,15 @@ impl Client {
         self.network != Network::Internet
     }
 
+    /// Returns the address by which networks are matched: a header can say that a client is this
+    /// host, and is not believed in that.
+    pub fn matched_address(&self) -> IpAddr {
+        if self.address.is_loopback() && !self.is_loopback_privileged() {
+            return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        }
+        self.address
+    }
+
     /// Returns whether the client is a program on this host that was not forwarded.
     pub fn is_loopback_privileged(&self) -> bool {
         self.network == Network::ThisHost

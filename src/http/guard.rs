@@ -111,7 +111,7 @@ fn worth(app: &App, access: &Access, visit: &Visit, (token, hash): (&str, Digest
         return Credential::Invalid;
     };
     let now = app.clock.now();
-    let address = visit.client.address;
+    let address = visit.client.matched_address();
     let outcome = access.credential(&hash, &claims, address, now);
     let outcome = outcome.and_then(|credential| match &credential {
         Credential::Session(session) if app.is_idle(&session.id, access, &visit.live, now) => {

@@ -128,6 +128,8 @@ fn calls() -> Vec<Call> {
     let token = "/api/auth/api-tokens/0000000000000000/rotate";
     let name = json!({ "display_name": "Home" });
     let confirm = json!({ "password": PASSWORD });
+    // A right one costs the derivations of ten backup codes.
+    let wrong = json!({ "password": "wrong" });
     let login = credentials.clone();
     vec![
         neighbours("/api/auth/setup", Fixture::empty, credentials, both),
@@ -141,7 +143,11 @@ fn calls() -> Vec<Call> {
         owners("PUT", "/api/auth/profile", name, [&[], &["display_name"]]),
         owners("POST", "/api/auth/change-password", change, change_fields),
         owners("POST", "/api/auth/disable", confirm.clone(), confirm_fields),
-        with_factor("/api/auth/totp/setup", [&[], &["password", "totp_code"]]),
+        Call {
+            right: wrong.clone(),
+            answers: 403,
+            ..with_factor("/api/auth/totp/setup", [&[], &["password", "totp_code"]])
+        },
         Call {
             answers: 400,
             right: json!({ "token": "123456" }),
@@ -149,6 +155,8 @@ fn calls() -> Vec<Call> {
         },
         with_factor("/api/auth/totp/disable", confirm_fields),
         Call {
+            right: wrong,
+            answers: 403,
             is_old: false,
             ..with_factor("/api/auth/totp/backup-codes", confirm_fields)
         },

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Fixture, OUTSIDE, PASSWORD, SECRET, TestServer, USER, api_token};
+use super::harness::{Fixture, OUTSIDE, PASSWORD, SECRET, TestServer, USER, api_token, write_file};
 
 const CREATE: &str = "/api/auth/generate-api-token";
 const LIST: &str = "/api/auth/api-tokens";
@@ -228,6 +228,80 @@ async fn a_token_ends_and_stays_within_its_networks() {
     server.advance(24 * 3600);
 
     assert_eq!(program.at("198.51.100.9").get(SYSTEM).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_are_matched_unmapped_and_no_header_makes_a_caller_this_host() {
+    let server = TestServer::start();
+    let wanted = json!({ "allowed_networks": ["::ffff:203.0.113.0/120", "127.0.0.1"] });
+    let made = create(&server, wanted).await;
+    let program = server.stranger().bearer(made["token"].as_str().unwrap());
+    let entry = listed(&server, &made["id"]).await;
+    let local = program.clone().at("127.0.0.1");
+
+    assert_eq!(entry["allowed_networks"][0], "203.0.113.0/24");
+    assert_eq!(program.get(SYSTEM).await.status, 200);
+    assert_eq!(local.get(SYSTEM).await.status, 200);
+    for chain in ["garbage", "unknown", "127.0.0.1", ""] {
+        let forwarded = local.clone().with("x-forwarded-for", chain);
+        assert_eq!(forwarded.get(SYSTEM).await.status, 401, "{chain}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_is_noted_whatever_the_program_calls_it() {
+    let server = TestServer::start();
+    let made = create(&server, json!({})).await;
+    let program = server.stranger().bearer(made["token"].as_str().unwrap());
+
+    let hidden = program.with("x-monitor-background", "1").get(SYSTEM).await;
+
+    assert_eq!(hidden.status, 200);
+    let entry = listed(&server, &made["id"]).await;
+    assert_eq!(entry["last_used_from"], OUTSIDE);
+    assert_eq!(server.audited("token first used"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_scope_never_outgrows_the_claim() {
+    let (token, mut record) = api_token("metrics", Some("metrics"));
+    record["scope"] = json!("full_admin");
+    record["terminal"] = json!(false);
+    let server = Fixture::account()
+        .with("api_tokens", json!([record]))
+        .start();
+    let program = server.stranger().bearer(&token);
+    assert_eq!(program.get("/api/prometheus").await.status, 200);
+
+    create(&server, json!({})).await;
+
+    assert_eq!(server.state()["api_tokens"][0]["scope"], "metrics");
+    let id = record["id"].as_str().unwrap();
+    let path = format!("{LIST}/{id}/rotate");
+    let successor = server.owner().post(&path, wish(json!({}))).await;
+    assert_eq!(successor.body["scope"], "metrics");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_put_back_does_not_revive_a_replaced_token() {
+    let server = TestServer::start();
+    let made = create(&server, json!({})).await;
+    let before = std::fs::read(server.file("auth.json")).unwrap();
+    let path = format!("{LIST}/{}/rotate", made["id"].as_str().unwrap());
+    let rotated = server
+        .owner()
+        .post(&path, wish(json!({ "overlap_hours": 1 })))
+        .await;
+    assert_eq!(rotated.status, 200);
+
+    write_file(&server.file("auth.json"), &before);
+    server.app.look_after_tokens().await;
+    server.advance(3600);
+    let program = server.stranger().bearer(made["token"].as_str().unwrap());
+    // Any change makes the writer look at the file first.
+    create(&server, json!({ "token_name": "another" })).await;
+
+    assert_eq!(program.get(SYSTEM).await.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

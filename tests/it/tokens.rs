@@ -398,7 +398,7 @@ async fn a_tokens_first_use_is_written_down_and_the_last_is_remembered() {
         server.advance(10);
         assert_eq!(client.get(SYSTEM).await.status, 200);
     }
-    let line = format!("token first used; rhost={OUTSIDE} user=kitchen%20sensor token={id}");
+    let line = format!("token first used; rhost={OUTSIDE} user=kitchen%20sensor@api token={id}");
     assert_eq!(server.audited(&line), 1);
     assert_eq!(
         server.state()["api_tokens"][0].get("last_used_at"),

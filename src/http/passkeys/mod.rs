@@ -67,11 +67,12 @@ pub(super) async fn login_start(
     State(app): State<Arc<App>>,
     presenter: Presenter,
     here: Here,
-    Json(NoFields {}): Json<NoFields>,
+    body: Result<Json<NoFields>, Error>,
 ) -> Result<Answer<CeremonyAnswer>, Error> {
     let access = app.store.read();
     let access = access.map_err(|lock| presenter.visit.locked(lock))?;
     must_be_protected(&access)?;
+    let Json(NoFields {}) = body?;
     let owner = proof::source(&presenter, &access, app.clock.now());
     wait_for_proof(&app, &here.site()?, owner)
 }
@@ -89,12 +90,13 @@ fn must_be_protected(access: &Access) -> Result<(), Error> {
 pub(super) async fn login_finish(
     State(app): State<Arc<App>>,
     presenter: Presenter,
-    Json(shown): Json<PresentedPasskey>,
+    body: Result<Json<PresentedPasskey>, Error>,
 ) -> Result<Response, Error> {
+    let access = app.store.read();
+    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    must_be_protected(&access)?;
+    let Json(shown) = body?;
     to_the_end(async move {
-        let access = app.store.read();
-        let access = access.map_err(|lock| presenter.visit.locked(lock))?;
-        must_be_protected(&access)?;
         let proven = prove(&app, &presenter, &shown, Claim::SignIn)?;
         let opened = open_with_passkey(&app, &presenter, proven).await?;
         opened.map_err(|_raced| Claim::SignIn.refused())
