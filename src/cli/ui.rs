@@ -76,6 +76,12 @@ impl Consent {
 /// Starts the log on standard error.
 pub(super) fn start_log(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_malformed| EnvFilter::new("info"));
+    // What is wrong with a passkey's answer we say ourselves; its library would repeat the answer.
+    let silent = ["webauthn_rs=off", "webauthn_rs_core=off"].map(str::parse);
+    let filter = silent
+        .into_iter()
+        .flatten()
+        .fold(filter, EnvFilter::add_directive);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -26,11 +26,11 @@ export function tokenRecord(state, { name, scope, ageSeconds = 30 * DAY_S, leftS
   };
 }
 
-/** Signs in and opens the Security page. */
+/** Signs in and opens the Security page; `code` gives the code when it is asked for. */
 export async function openSecurity(page, server, { code } = {}) {
   await page.goto(`${server.url}/security`);
   await fillLogin(page);
-  if (code !== undefined) await page.getByLabel('Verification code').fill(code);
+  if (code !== undefined) await page.getByLabel('Verification code').fill(code());
   await page.getByRole('region', { name: 'API Access Tokens' }).getByRole('button', { name: 'New token' }).waitFor();
 }
 

@@ -103,6 +103,7 @@ fn browsers_are_told_what_the_page_needs_and_nothing_about_the_account() {
     assert_eq!(made["user"]["id"].as_str().unwrap().len(), 22);
 
     let (asked, _pending) = begin_assertion(&party(HERE)).unwrap();
+    assert_eq!(asked.as_object().unwrap().len(), 1, "{asked}");
     let mut asked = asked["publicKey"].clone();
     let challenge = asked["challenge"].take();
     assert!(challenge.as_str().unwrap().len() >= 43);
