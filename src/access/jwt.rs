@@ -28,7 +28,10 @@ const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
 /// The key that signs every token: `jwt_secret` of the state file.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SigningSecret(Zeroizing<String>);
+pub struct SigningSecret {
+    text: Zeroizing<String>,
+    fingerprint: String,
+}
 
 /// The text is too short to be a signing key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +46,7 @@ impl SigningSecret {
 
     /// Makes a secret of 48 random bytes in URL-safe Base64.
     pub fn generate() -> Result<Self, RandomError> {
-        Ok(Self(random::base64url::<48>()?))
+        Ok(Self::of(random::base64url::<48>()?))
     }
 
     /// Takes over an existing secret, whose UTF-8 bytes are the key.
@@ -58,17 +61,22 @@ impl SigningSecret {
         if text.chars().count() < Self::MIN_CHARACTERS {
             return Err(ParseSecretError);
         }
-        Ok(Self(Zeroizing::new(text.to_owned())))
+        Ok(Self::of(Zeroizing::new(text.to_owned())))
+    }
+
+    fn of(text: Zeroizing<String>) -> Self {
+        let fingerprint = Digest::of(text.as_bytes()).short();
+        Self { text, fingerprint }
     }
 
     /// Returns the secret's text, for the state file and nothing else.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Returns sixteen hex digits that tell this secret from another (`signed_with`).
-    pub fn fingerprint(&self) -> String {
-        Digest::of(self.0.as_bytes()).short()
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }
 

@@ -225,7 +225,7 @@ impl Access {
                         at: used.at,
                         from: used.from,
                         scope: used.scope,
-                        signed_with: secret.as_deref(),
+                        signed_with: secret,
                     };
                     Arc::make_mut(&mut self.api_tokens).note_use(hash, seen);
                 }

@@ -261,10 +261,7 @@ impl Access {
         confirmation: &Confirmation,
         now: Timestamp,
     ) -> Result<Vec<Factor>, ProofError> {
-        let session = self.sessions.find(&confirmation.session);
-        if session.is_none_or(|session| session.expires_at <= now) {
-            return Err(ProofError::SessionEnded);
-        }
+        self.must_live(&confirmation.session, now)?;
         let second = if self.asks_for_code(&confirmation.session, confirmation.demand, now) {
             Second::Needed
         } else {
@@ -275,6 +272,14 @@ impl Access {
             self.sessions.note_second_factor(&confirmation.session, now);
         }
         Ok(factors)
+    }
+
+    /// Refuses what a session began that has ended meanwhile.
+    pub(super) fn must_live(&self, session: &str, now: Timestamp) -> Result<(), ProofError> {
+        match self.sessions.find(session) {
+            Some(session) if now < session.expires_at => Ok(()),
+            Some(_) | None => Err(ProofError::SessionEnded),
+        }
     }
 
     /// Returns whether a session must prove the second factor for a call that asks so.

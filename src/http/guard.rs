@@ -152,7 +152,7 @@ fn note_use(app: &App, access: &Access, visit: &Visit, (caller, hash): (&Caller,
                     token: token.id.clone(),
                 };
                 app.audit
-                    .write(&event, &visit.actor(Some(&format!("{}@api", token.name))));
+                    .write(&event, &visit.actor(Some(&token.shown_user())));
             }
             (Used::Token(hash), Some(token.scope))
         }

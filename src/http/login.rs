@@ -74,6 +74,33 @@ pub(super) struct CodeNeeded {
     message: &'static str,
 }
 
+impl CodeNeeded {
+    fn to_sign_in() -> Response {
+        Self::answer(
+            "totp_required",
+            "Enter a code from the authenticator app or a backup code.",
+        )
+    }
+
+    /// Asks for a code to make an API token, which old clients expect as a success.
+    pub(super) fn to_make_a_token() -> Response {
+        Self::answer(
+            "code_required",
+            "Enter a code from the authenticator app or a backup code too.",
+        )
+    }
+
+    fn answer(code: &'static str, message: &'static str) -> Response {
+        let answer = Self {
+            success: false,
+            requires_totp: true,
+            code,
+            message,
+        };
+        axum::Json(answer).into_response()
+    }
+}
+
 /// Opens a session for a right password and, where it is on, the second factor.
 pub(super) async fn login(
     State(app): State<Arc<App>>,
@@ -116,13 +143,7 @@ async fn attempt(
 fn at_sign_in(refusal: ProofRefusal) -> Result<Response, Error> {
     Err(match refusal {
         ProofRefusal::CodeRequired => {
-            let answer = CodeNeeded {
-                success: false,
-                requires_totp: true,
-                code: "totp_required",
-                message: "Enter a code from the authenticator app or a backup code.",
-            };
-            return Ok(axum::Json(answer).into_response());
+            return Ok(CodeNeeded::to_sign_in());
         }
         ProofRefusal::WrongPassword
         | ProofRefusal::Changed
@@ -249,7 +270,7 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Result<Json<NoFields>, Error>,
 ) -> Result<Response, Error> {
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let access = visit.read(&app)?;
     if access.door() == Door::NotConfigured {
         return Err(Refusal::SetupRequired.into());
     }

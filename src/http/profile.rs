@@ -77,7 +77,7 @@ pub(super) async fn change(
 }
 
 fn profile(app: &App, visit: &Visit) -> Result<axum::Json<ProfileAnswer>, Error> {
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let access = visit.read(app)?;
     let profile = access.profile();
     let avatar = app.avatar.get();
     let avatar = avatar.as_deref();

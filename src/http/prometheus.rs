@@ -37,7 +37,7 @@ pub(super) async fn show(
     visit: Visit,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let access = visit.read(&app)?;
     let snapshot = measure(&app, |app| app.system.sample(app.clock.now())).await?;
     let mut exposition = Exposition(Registry::with_prefix("proxmenux"));
     exposition.add_host(&snapshot);

@@ -164,8 +164,8 @@ pub(super) async fn prove(
     let account = access
         .account()
         .filter(|account| is_meant(&claimed, account));
-    let password = claimed.password.clone();
-    let verification = attempt.verify(&access, account, password).await?;
+    let asks_for_code = claimed.asks_for_code(&access, now);
+    let verification = attempt.verify(&access, account, claimed.password).await?;
     let (Some(account), true) = (account, verification.matches) else {
         attempt.fail(held, Method::Password);
         return Err(ProofRefusal::WrongPassword);
@@ -174,7 +174,7 @@ pub(super) async fn prove(
         Some(code) if access.second_factor().is_some() => {
             Some(attempt.check_code(&access, code, held).await?)
         }
-        None if claimed.asks_for_code(&access, now) => return Err(ProofRefusal::CodeRequired),
+        None if asks_for_code => return Err(ProofRefusal::CodeRequired),
         Some(_) | None => None,
     };
     Ok(Proven {
@@ -201,10 +201,7 @@ pub(super) fn check_first_code(
     if !app.enrolments.has_begun(session, now) {
         return Err(Error::NoEnrolment);
     }
-    let access = app
-        .store
-        .read()
-        .map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     let attempt = Attempt {
         app,
         presenter,

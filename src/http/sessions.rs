@@ -76,7 +76,7 @@ pub(super) async fn list(
     visit: Visit,
     caller: AdmittedCaller,
 ) -> Result<axum::Json<SessionsAnswer>, Error> {
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let access = visit.read(&app)?;
     let now = app.clock.now();
     let current = caller.session().map(|session| session.id.as_str());
     let live = access
@@ -174,6 +174,11 @@ fn tell_ended(app: &App, visit: &Visit, ended: impl IntoIterator<Item = String>)
 pub(super) fn user(app: &App) -> Option<String> {
     let access = app.store.read().ok()?;
     access.account().map(|account| account.username.to_owned())
+}
+
+/// Writes down what the account's person did.
+pub(super) fn tell(app: &App, visit: &Visit, event: &Event) {
+    app.audit.write(event, &visit.actor(user(app).as_deref()));
 }
 
 /// Ends the session that asks; the browser forgets its cookie.

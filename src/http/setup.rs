@@ -146,8 +146,7 @@ pub(super) async fn enable(
 
 /// Says first of all that there is nothing to set up, whatever the body is.
 fn refuse_if_protected(app: &App, presenter: &Presenter) -> Result<(), Error> {
-    let access = app.store.read();
-    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     match access.door() {
         Door::Protected => Err(Error::AlreadyConfigured),
         Door::NotConfigured | Door::Open => Ok(()),

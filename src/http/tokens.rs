@@ -12,9 +12,10 @@ use super::confirm::{Demand, Presented, change, confirm};
 use super::error::{Error, TokenWishError};
 use super::extract::{Id, Json};
 use super::guard::AdmittedCaller;
+use super::login::CodeNeeded;
 use super::passkeys::PresentedPasskey;
 use super::proof::{refused_late, to_the_end};
-use super::sessions::user;
+use super::sessions::{tell, user};
 use super::setup::Done;
 use super::visit::{Presenter, Visit};
 use crate::access::audit::{Event, Purpose};
@@ -103,15 +104,6 @@ pub(super) struct IssuedAnswer {
     old_ends_at: Option<String>,
 }
 
-/// A code is needed too.
-#[derive(Debug, Serialize, ToSchema)]
-struct CodeNeeded {
-    success: bool,
-    requires_totp: bool,
-    code: &'static str,
-    message: &'static str,
-}
-
 /// The tokens there are.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokensAnswer {
@@ -194,7 +186,7 @@ pub(super) async fn create(
         let demand = Demand::always(Purpose::MakeToken);
         let confirmation = match confirm(&app, &presenter, session, offered, demand).await {
             Ok(confirmation) => confirmation,
-            Err(Error::CodeRequired) => return Ok(code_needed()),
+            Err(Error::CodeRequired) => return Ok(CodeNeeded::to_make_a_token()),
             Err(error) => return Err(error),
         };
         let now = app.clock.now();
@@ -209,8 +201,7 @@ pub(super) async fn create(
             token: issued.id.clone(),
             scope: issued.wish.scope.name(),
         };
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        app.audit.write(&event, &actor);
+        tell(&app, &presenter.visit, &event);
         let message = "Copy the token now: it is shown this once.";
         Ok(axum::Json(issued_answer(&issued, message)).into_response())
     })
@@ -248,8 +239,7 @@ pub(super) async fn rotate(
             token: id.clone(),
             successor: issued.id.clone(),
         };
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        app.audit.write(&event, &actor);
+        tell(&app, &presenter.visit, &event);
         let message = "Copy the new token now: it is shown this once. The old one goes on until its last hour.";
         let mut answer = issued_answer(&issued, message);
         answer.replaces = Some(id);
@@ -264,7 +254,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
 ) -> Result<axum::Json<TokensAnswer>, Error> {
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let access = visit.read(&app)?;
     let tokens = access.api_tokens().iter();
     let tokens = tokens.map(|token| listed(&app, &access, token)).collect();
     Ok(axum::Json(TokensAnswer {
@@ -293,10 +283,10 @@ pub(super) async fn revoke(
     Ok(Done::saying("The token is revoked."))
 }
 
-/// Returns who asks: the account, or the token by its name in a form that is no user's.
+/// Returns who asks, for the log: the account, or the token.
 fn name_of(app: &App, caller: &AdmittedCaller) -> Option<String> {
     match caller.token() {
-        Some(token) => Some(format!("{}@api", token.name)),
+        Some(token) => Some(token.shown_user()),
         None => user(app),
     }
 }
@@ -364,18 +354,8 @@ fn refused_rotation(error: RotateError, now: jiff::Timestamp) -> Error {
     }
 }
 
-fn code_needed() -> Response {
-    let answer = CodeNeeded {
-        success: false,
-        requires_totp: true,
-        code: "code_required",
-        message: "Enter a code from the authenticator app or a backup code too.",
-    };
-    axum::Json(answer).into_response()
-}
-
 fn issued_answer(issued: &IssuedToken, message: &'static str) -> IssuedAnswer {
-    let last4 = last_four(&issued.token);
+    let last4 = issued.last_four().to_owned();
     let days = issued.wish.days.get();
     let unit = if days == 1 { "day" } else { "days" };
     IssuedAnswer {
@@ -392,11 +372,6 @@ fn issued_answer(issued: &IssuedToken, message: &'static str) -> IssuedAnswer {
         replaces: None,
         old_ends_at: None,
     }
-}
-
-fn last_four(token: &str) -> String {
-    let start = token.len().saturating_sub(4);
-    token.get(start..).unwrap_or_default().to_owned()
 }
 
 fn listed(app: &App, access: &Access, token: &ApiToken) -> ListedToken {

@@ -18,13 +18,13 @@ use super::guard::AdmittedCaller;
 use super::passkeys::PresentedPasskey;
 use super::password::ConfirmBody;
 use super::proof::{check_first_code, refused_late, to_the_end};
-use super::sessions::user;
+use super::sessions::{tell, user};
 use super::visit::Presenter;
 use crate::access::audit::{Event, Purpose};
-use crate::access::rights::Refusal;
 use crate::access::sessions::SessionIdentity;
 use crate::access::totp::{
-    BackupCodeRecord, BackupCodes, ENROLMENT_LIFETIME, Enrolment, SecondFactorError, TotpSecret,
+    BACKUP_CODES, BackupCodeRecord, BackupCodes, ENROLMENT_LIFETIME, Enrolment, SecondFactorError,
+    TotpSecret,
 };
 use crate::app::App;
 
@@ -130,10 +130,7 @@ async fn confirm_enrolment(
     offered: Presented,
 ) -> Result<(), Error> {
     let now = app.clock.now();
-    let access = app
-        .store
-        .read()
-        .map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     if offered.is_empty() {
         if access.may_enrol_unasked(&session.id, now) {
             return Ok(());
@@ -178,13 +175,12 @@ pub(super) async fn enable(
             }
         };
         let ended = ended.len();
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        app.audit.write(&Event::TwoFactorEnabled { ended }, &actor);
+        tell(&app, &presenter.visit, &Event::TwoFactorEnabled { ended });
         Ok(Answer(FactorAnswer {
             success: true,
             message: "Two-factor is on. Sign in once in another window before you close this one.",
             ended,
-            backup_codes_left: Some(crate::access::totp::BACKUP_CODES),
+            backup_codes_left: Some(BACKUP_CODES),
         }))
     })
     .await
@@ -213,8 +209,7 @@ pub(super) async fn disable(
             .await?
             .map_err(|refusal| refused_factor(refusal, now))?
             .len();
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        app.audit.write(&Event::TwoFactorDisabled { ended }, &actor);
+        tell(&app, &presenter.visit, &Event::TwoFactorDisabled { ended });
         Ok(Answer(FactorAnswer {
             success: true,
             message: "Two-factor is off.",
@@ -253,8 +248,7 @@ pub(super) async fn renew_backup_codes(
         renewed
             .await?
             .map_err(|refusal| refused_factor(refusal, now))?;
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        app.audit.write(&Event::BackupCodesRenewed, &actor);
+        tell(&app, &presenter.visit, &Event::BackupCodesRenewed);
         let backup_codes = shown(codes);
         Ok(Answer(BackupCodesAnswer {
             success: true,
@@ -267,10 +261,7 @@ pub(super) async fn renew_backup_codes(
 }
 
 fn must_be_on(app: &App, presenter: &Presenter) -> Result<(), Error> {
-    let access = app
-        .store
-        .read()
-        .map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     if access.second_factor().is_none() {
         return Err(Error::TwoFactorOff);
     }
@@ -280,7 +271,6 @@ fn must_be_on(app: &App, presenter: &Presenter) -> Result<(), Error> {
 fn refused_factor(refusal: SecondFactorError, now: jiff::Timestamp) -> Error {
     match refusal {
         SecondFactorError::Proof(refusal) => refused_late(refusal, now).at_confirmation("password"),
-        SecondFactorError::SessionEnded => Refusal::InvalidToken.into(),
         SecondFactorError::Off => Error::TwoFactorOff,
     }
 }
@@ -291,10 +281,7 @@ async fn draw_codes(
     presenter: &Presenter,
 ) -> Result<(BackupCodes, Vec<BackupCodeRecord>), Error> {
     let codes = BackupCodes::draw().map_err(|error| Error::Internal(error.into()))?;
-    let access = app
-        .store
-        .read()
-        .map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     let device = presenter.known_device(&access, app.clock.now());
     let hashed = app
         .derivations

@@ -70,6 +70,11 @@ impl Visit {
         }
     }
 
+    /// Returns the rules, unless they cannot be trusted.
+    pub(super) fn read(&self, app: &App) -> Result<Arc<Access>, Error> {
+        app.store.read().map_err(|lock| self.locked(lock))
+    }
+
     /// Tells private addresses what is wrong with a locked state, and others only that it is.
     pub(super) fn locked(&self, lock: Lock) -> Error {
         let details = if self.client.is_private() {

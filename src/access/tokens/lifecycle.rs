@@ -108,6 +108,13 @@ pub struct IssuedToken {
     pub wish: TokenWish,
 }
 
+impl IssuedToken {
+    /// Returns the last four characters of the token, by which its owner knows it again.
+    pub fn last_four(&self) -> &str {
+        last_four(&self.token)
+    }
+}
+
 impl std::fmt::Debug for IssuedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "IssuedToken({})", self.id)
@@ -213,7 +220,7 @@ impl Access {
         let claims = claims_of(&wish, self.username.clone(), now, expires_at)?;
         let token = jwt::sign(&claims, &secret)?;
         let mut entry = entry_of(&wish, &token, now, expires_at);
-        entry.signed_with = Some(secret.fingerprint());
+        entry.signed_with = Some(secret.fingerprint().to_owned());
         let id = entry.id();
         Arc::make_mut(&mut self.api_tokens).push(entry);
         Ok(IssuedToken {
@@ -325,22 +332,22 @@ impl Access {
 
     /// Returns the ids of replaced tokens that are over and not revoked yet.
     pub fn tokens_to_retire(&self, now: Timestamp) -> Vec<String> {
-        let over = self.api_tokens.iter().filter(|token| {
-            let is_over = token.ends_at.is_some_and(|end| end <= now);
-            is_over && !self.revoked.contains(&token.token_hash)
-        });
-        over.map(ApiToken::id).collect()
+        self.over(now).map(ApiToken::id).collect()
     }
 
     fn retire_replaced(&mut self, now: Timestamp) {
-        let is_over = |token: &&ApiToken| token.ends_at.is_some_and(|end| end <= now);
-        let over = self.api_tokens.iter().filter(is_over);
+        let over = self.over(now);
         let over = Vec::from_iter(over.map(|token| (token.token_hash, token.expires_at())));
         for (hash, until) in over {
-            if !self.revoked.contains(&hash) {
-                self.revoked.insert(hash, until);
-            }
+            self.revoked.insert(hash, until);
         }
+    }
+
+    fn over(&self, now: Timestamp) -> impl Iterator<Item = &ApiToken> {
+        self.api_tokens.iter().filter(move |token| {
+            let is_over = token.ends_at.is_some_and(|end| end <= now);
+            is_over && !self.revoked.contains(&token.token_hash)
+        })
     }
 
     /// Returns the tokens whose owner should be reminded now, once for each of the thresholds.
@@ -430,7 +437,7 @@ fn entry_of(wish: &TokenWish, token: &str, now: Timestamp, expires_at: Timestamp
         id: Some(hash.short()),
         name: Some(wish.name.as_str().to_owned().into()),
         token_hash: hash,
-        token_prefix: Some(shown_end(token).into()),
+        token_prefix: Some(format!("…{}", last_four(token)).into()),
         created_at: Some(rfc3339(now).into()),
         expires_at: Some(rfc3339(expires_at).into()),
         signed_with: None,
@@ -447,8 +454,7 @@ fn entry_of(wish: &TokenWish, token: &str, now: Timestamp, expires_at: Timestamp
     }
 }
 
-/// Returns `…` and the last four characters of a token.
-fn shown_end(token: &str) -> String {
+fn last_four(token: &str) -> &str {
     let start = token.len().saturating_sub(4);
-    format!("…{}", token.get(start..).unwrap_or_default())
+    token.get(start..).unwrap_or_default()
 }

@@ -146,6 +146,13 @@ pub struct TokenIdentity {
     pub terminal: bool,
 }
 
+impl TokenIdentity {
+    /// Returns its name as the log has it: in a form that is no person's.
+    pub fn shown_user(&self) -> String {
+        format!("{}@api", self.name)
+    }
+}
+
 /// Why a token that we signed does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {

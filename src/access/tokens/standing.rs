@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{ApiToken, Shown};
 use crate::access::Access;
+use crate::access::jwt::SigningSecret;
 
 /// Whether a listed token counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +85,7 @@ impl Access {
         if is_over(token.expires_at()) {
             return Standing::Invalid(Invalidation::Expired);
         }
-        let secret = self
-            .signing_secret()
-            .map(super::super::jwt::SigningSecret::fingerprint);
+        let secret = self.signing_secret().map(SigningSecret::fingerprint);
         match (&token.signed_with, secret) {
             (Some(signed_with), Some(secret)) if *signed_with == secret => Standing::Valid,
             (Some(_), Some(_)) | (_, None) => Standing::Invalid(Invalidation::SecretChanged),

@@ -129,9 +129,6 @@ pub enum SecondFactorError {
     /// What confirmed it does not hold any more.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// The session that enrols has ended.
-    #[error("the session has ended")]
-    SessionEnded,
     /// There is no second factor.
     #[error("two-factor is off")]
     Off,
@@ -150,9 +147,7 @@ impl Access {
         if self.account().is_none() {
             return Err(ProofError::NotProtected.into());
         }
-        if self.sessions.find(session).is_none() {
-            return Err(SecondFactorError::SessionEnded);
-        }
+        self.must_live(session, now)?;
         self.totp_enabled = true;
         self.totp_secret = Some(enrolment.secret.clone());
         self.backup_codes.clone_from(&enrolment.backup_codes);

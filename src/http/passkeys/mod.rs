@@ -20,7 +20,7 @@ use super::guard::AdmittedCaller;
 use super::login::open_with_passkey;
 use super::password::ConfirmBody;
 use super::proof::{refused_late, to_the_end};
-use super::sessions::user;
+use super::sessions::tell;
 use super::visit::{Presenter, Visit};
 use crate::access::Access;
 use crate::access::audit::{Event, Purpose};
@@ -69,8 +69,7 @@ pub(super) async fn login_start(
     here: Here,
     body: Result<Json<NoFields>, Error>,
 ) -> Result<Answer<CeremonyAnswer>, Error> {
-    let access = app.store.read();
-    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(&app)?;
     must_be_protected(&access)?;
     let Json(NoFields {}) = body?;
     let owner = proof::source(&presenter, &access, app.clock.now());
@@ -92,8 +91,7 @@ pub(super) async fn login_finish(
     presenter: Presenter,
     body: Result<Json<PresentedPasskey>, Error>,
 ) -> Result<Response, Error> {
-    let access = app.store.read();
-    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(&app)?;
     must_be_protected(&access)?;
     let Json(shown) = body?;
     to_the_end(async move {
@@ -148,7 +146,7 @@ pub(super) async fn list(
     visit: Visit,
     here: Here,
 ) -> Result<Answer<PasskeysAnswer>, Error> {
-    let access = app.store.read().map_err(|lock| visit.locked(lock))?;
+    let access = visit.read(&app)?;
     let here = &here.0;
     let passkeys = access.passkeys().iter();
     Ok(Answer(PasskeysAnswer {
@@ -175,8 +173,7 @@ pub(super) async fn register_start(
     to_the_end(async move {
         let session = caller.session().ok_or(Error::NotProtected)?;
         let site = here.site()?;
-        let access = app.store.read();
-        let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+        let access = presenter.visit.read(&app)?;
         if !access.has_room_for_passkey() {
             return Err(PasskeyFault::TooMany.into());
         }
@@ -235,8 +232,7 @@ pub(super) async fn register_finish(
         let event = Event::PasskeyAdded {
             passkey: passkey.id.clone(),
         };
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        app.audit.write(&event, &actor);
+        tell(&app, &presenter.visit, &event);
         Ok(Answer(PasskeyAnswer {
             success: true,
             message: "The passkey is added. Sign in with it once before you rely on it.",
@@ -275,9 +271,11 @@ pub(super) async fn rename(
             },
         );
         let passkey = renamed.await?.map_err(|error| refused_change(error, now))?;
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        let event = Event::PasskeyRenamed { passkey: id };
-        app.audit.write(&event, &actor);
+        tell(
+            &app,
+            &presenter.visit,
+            &Event::PasskeyRenamed { passkey: id },
+        );
         Ok(Answer(PasskeyAnswer {
             success: true,
             message: "The passkey has another name.",
@@ -309,9 +307,11 @@ pub(super) async fn remove(
             move |access, confirmation| access.remove_passkey(confirmation, &removed, now),
         );
         let ended = removed.await?.map_err(|error| refused_change(error, now))?;
-        let actor = presenter.visit.actor(user(&app).as_deref());
-        let event = Event::PasskeyRemoved { passkey: id };
-        app.audit.write(&event, &actor);
+        tell(
+            &app,
+            &presenter.visit,
+            &Event::PasskeyRemoved { passkey: id },
+        );
         Ok(Answer(RemovedAnswer {
             success: true,
             message: "The passkey no longer opens this dashboard. Delete it on your device too.",
@@ -323,8 +323,7 @@ pub(super) async fn remove(
 
 /// Says that there is no such passkey before anything is confirmed.
 fn must_be_there(app: &App, presenter: &Presenter, id: &str) -> Result<(), Error> {
-    let access = app.store.read();
-    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     match access.passkeys().find(id) {
         Some(_passkey) => Ok(()),
         None => Err(PasskeyFault::NotFound.into()),

@@ -59,8 +59,7 @@ pub(in crate::http) fn prove(
     claim: Claim<'_>,
 ) -> Result<Proven, Error> {
     let now = app.clock.now();
-    let access = app.store.read();
-    let access = access.map_err(|lock| presenter.visit.locked(lock))?;
+    let access = presenter.visit.read(app)?;
     let device = presenter.known_device(&access, now);
     let username = access.account().map(|account| account.username.to_owned());
     let source = presenter.source(device);
