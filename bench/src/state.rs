@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
+use proxmenux_monitor::access::Access;
 use proxmenux_monitor::access::digest::Digest;
-use proxmenux_monitor::access::jwt::{self, Claims, SigningSecret, TokenType};
+use proxmenux_monitor::access::jwt::SigningSecret;
+use proxmenux_monitor::access::label::Label;
 use proxmenux_monitor::access::passwords::{Password, PasswordHash};
 use proxmenux_monitor::access::random;
+use proxmenux_monitor::access::rights::Scope;
 use proxmenux_monitor::access::sessions::{Factor, Origin, Session};
 use proxmenux_monitor::access::tokens::ApiToken;
+use proxmenux_monitor::access::tokens::lifecycle::{Days, TerminalRight, TokenWish};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 use tempfile::TempDir;
 
 /// The one user's name.
@@ -183,35 +188,17 @@ fn new_session(secret: &SigningSecret, now: Timestamp) -> anyhow::Result<(Sessio
 }
 
 fn new_api_token(secret: &SigningSecret, now: Timestamp) -> anyhow::Result<(ApiToken, String)> {
-    let expires = now + TOKEN_LIFETIME;
-    let jti = random::base64url::<24>()?.to_string();
-    let name = format!("sensor {}", random::hex::<4>()?);
-    let mut claims = Claims::issued(TokenType::Api, jti, now.as_second(), expires.as_second());
-    claims.username = Some(USER.to_owned());
-    claims.token_name = Some(name.clone());
-    claims.scope = Some("full_admin".to_owned());
-    let token = jwt::sign(&claims, secret)?.to_string();
-    let token_hash = Digest::of(token.as_bytes());
-    let record = ApiToken {
-        id: Some(token_hash.short()),
-        name: Some(name.into()),
-        token_hash,
-        token_prefix: token
-            .get(token.len() - 4..)
-            .map(|end| format!("…{end}").into()),
-        created_at: Some(now.to_string().into()),
-        expires_at: Some(expires.to_string().into()),
-        signed_with: Some(secret.fingerprint()),
-        scope: Some("full_admin".to_owned()),
-        allowed_networks: None,
-        terminal: None,
-        last_used_at: None,
-        last_used_from: None,
-        rotated_at: None,
-        ends_at: None,
-        replaced_by: None,
-        reminded_days: None,
-        other: serde_json::Map::new(),
+    let state = json!({ "username": USER, "jwt_secret": secret.expose() });
+    let mut access = Access::from_json(&state.to_string())?;
+    let wish = TokenWish {
+        name: Label::parse(&format!("sensor {}", random::hex::<4>()?))?,
+        scope: Scope::FullAdmin,
+        days: Days::default(),
+        networks: Vec::new(),
+        terminal: TerminalRight::Withheld,
     };
-    Ok((record, token))
+    let issued = access.issue_token_from_host(wish, now)?;
+    let record = access.api_tokens().find_by_id(&issued.id);
+    let record = record.context("an issued token is not listed")?;
+    Ok((record.clone(), issued.token.to_string()))
 }
