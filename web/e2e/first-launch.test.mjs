@@ -125,6 +125,7 @@ test('without protection the line stays on every page, and leads to a password',
   await page.getByRole('button', { name: NO }).click();
 
   const line = page.getByText('No password: everyone on your network can read and change this host.');
+  await line.waitFor();
   for (const path of ['/', '/security', '/settings']) {
     await page.goto(server.url + path);
     await line.waitFor();
