@@ -27,8 +27,9 @@ use crate::passkey_ceremonies::PasskeyCeremonies;
 pub use crate::store::CopyState;
 use crate::store::{
     AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported, Limits,
-    Notice, Observer, RestoreError, State, StatePaths, Store,
+    Notice, Observer, RestoreError, State, StatePaths, Store, TlsFiles,
 };
+use crate::tls::Tls;
 use crate::token_memory::TokenMemory;
 
 /// How many pictures may arrive at once.
@@ -56,6 +57,8 @@ pub struct App {
     pub passkeys: PasskeyCeremonies,
     /// Tokens that were seen.
     pub tokens: TokenMemory,
+    /// TLS as it is served.
+    pub tls: Tls,
     /// The machine.
     pub system: System,
     /// The right to send a picture: few at a time, since each is held in memory.
@@ -74,6 +77,8 @@ pub struct Live {
     pub settings: Settings,
     /// The names by which this host may be called.
     pub host_names: HostNames,
+    /// The same and the addresses, as certificates name them.
+    pub certificate_names: Vec<String>,
     /// The networks of this host's IPv6 links.
     pub on_link: Vec<IpNet>,
 }
@@ -84,10 +89,26 @@ impl Live {
         let own = own.filter_map(|name| HostName::parse(name).ok());
         Self {
             host_names: HostNames::new(own, settings.host_names.iter().cloned()),
+            certificate_names: certificate_names(identity, &settings),
             on_link: identity.ipv6_networks.clone(),
             settings,
         }
     }
+}
+
+/// Returns the names and addresses under which this host is reached, each once.
+fn certificate_names(identity: &Identity, settings: &Settings) -> Vec<String> {
+    let configured = settings.host_names.iter().map(ToString::to_string);
+    let mut names = Vec::new();
+    let own = identity.names.iter().cloned();
+    let addresses = identity.addresses.iter().map(ToString::to_string);
+    let this_host = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    for name in own.chain(configured).chain(addresses).chain(this_host) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// The program could not be put together.
@@ -99,6 +120,9 @@ pub enum StartError {
     /// The kernel gave no randomness.
     #[error(transparent)]
     Random(#[from] random::RandomError),
+    /// The TLS library refused its settings.
+    #[error("TLS could not be prepared: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 impl App {
@@ -126,6 +150,14 @@ impl App {
         told.extend(avatar_told);
         let (limits, limits_told) = Limits::open(paths.limits.clone(), clock.now());
         told.extend(limits_told);
+        let system = System::new();
+        let live = Live::new(&system.identity(), settings);
+        let tls = Tls::start(
+            TlsFiles::new(&locations.ssl_config, &locations.data),
+            &live.certificate_names,
+            clock.clone(),
+            Arc::clone(&audit),
+        )?;
         let app = Self {
             avatar,
             claim_code,
@@ -135,16 +167,16 @@ impl App {
             enrolments: Enrolments::default(),
             passkeys: PasskeyCeremonies::default(),
             tokens: TokenMemory::default(),
-            system: System::new(),
+            tls,
+            system,
             uploads: Semaphore::new(UPLOADS),
             decoding: Semaphore::new(1),
-            live: ArcSwap::default(),
+            live: ArcSwap::from_pointee(live),
             request_prefix: random::hex::<4>()?,
             requests: AtomicU64::new(0),
             store,
             clock,
         };
-        app.apply(settings);
         Ok((app, told))
     }
 
@@ -317,6 +349,8 @@ pub struct Desk {
     pub store: Store,
     /// The audit log.
     pub audit: Arc<AuditLog>,
+    tls_files: TlsFiles,
+    settings: Settings,
 }
 
 impl Desk {
@@ -338,7 +372,24 @@ impl Desk {
             paths,
             store,
             audit,
+            tls_files: TlsFiles::new(&locations.ssl_config, &locations.data),
+            settings: settings.clone(),
         })
+    }
+
+    /// Returns the names and addresses under which this host is reached.
+    pub fn certificate_names(&self) -> Vec<String> {
+        certificate_names(&System::new().identity(), &self.settings)
+    }
+
+    /// Reads what the setting of TLS comes to.
+    pub fn tls(&self) -> Result<Tls, rustls::Error> {
+        Tls::start(
+            self.tls_files.clone(),
+            &self.certificate_names(),
+            self.clock.clone(),
+            Arc::clone(&self.audit),
+        )
     }
 
     /// Returns the code that a running server made, for the command of that name.

@@ -232,6 +232,47 @@ pub struct Settings {
     pub system_info: PublicInfo,
     /// The audit log's zone.
     pub audit_time: AuditTime,
+    /// How long a certificate is tried.
+    pub tls_trial: TrialLength,
+    /// Whether browsers are told to come back by HTTPS only.
+    pub hsts: bool,
+    /// Whether trusted proxies may name their client by the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+/// How long a certificate is tried before it is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct TrialLength(u32);
+
+impl TrialLength {
+    /// Nobody can open a page and confirm in less, in seconds.
+    const SHORTEST: u32 = 5;
+    /// Longer than this nobody waits, in seconds.
+    const LONGEST: u32 = 3600;
+
+    /// Returns the length.
+    pub fn get(self) -> SignedDuration {
+        SignedDuration::from_secs(i64::from(self.0))
+    }
+}
+
+impl Default for TrialLength {
+    fn default() -> Self {
+        Self(120)
+    }
+}
+
+impl TryFrom<u32> for TrialLength {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        if (Self::SHORTEST..=Self::LONGEST).contains(&seconds) {
+            return Ok(Self(seconds));
+        }
+        let (shortest, longest) = (Self::SHORTEST, Self::LONGEST);
+        Err(format!("must be {shortest} to {longest} seconds"))
+    }
 }
 
 /// The settings file as it is written: flat keys, all optional.
@@ -247,6 +288,9 @@ struct File {
     cors_origins: Vec<Origin>,
     system_info: PublicInfo,
     audit_time: AuditTime,
+    tls_trial_seconds: TrialLength,
+    hsts: bool,
+    proxy_protocol: bool,
 }
 
 const KNOWN_KEYS: &[&str] = &[
@@ -259,6 +303,9 @@ const KNOWN_KEYS: &[&str] = &[
     "cors_origins",
     "system_info",
     "audit_time",
+    "tls_trial_seconds",
+    "hsts",
+    "proxy_protocol",
 ];
 
 /// The settings cannot be used.
@@ -358,6 +405,9 @@ impl Settings {
             cors_origins: file.cors_origins,
             system_info: file.system_info,
             audit_time: file.audit_time,
+            tls_trial: file.tls_trial_seconds,
+            hsts: file.hsts,
+            proxy_protocol: file.proxy_protocol,
         };
         Ok((settings, told))
     }
@@ -417,6 +467,9 @@ mod tests {
             cors_origins = ["https://home.example.net"]
             system_info = "status"
             audit_time = "utc"
+            tls_trial_seconds = 30
+            hsts = true
+            proxy_protocol = true
             colour = "green"
         "#;
         let (settings, told) = read(text, &Overrides::default()).unwrap();
@@ -426,7 +479,8 @@ mod tests {
         assert_eq!(settings.setup, SetupFrom::Code);
         assert_eq!(settings.idle, Some(SignedDuration::from_mins(15)));
         assert_eq!(settings.system_info, PublicInfo::Status);
-        assert!(settings.open_mode_public);
+        assert_eq!(settings.tls_trial.get(), SignedDuration::from_secs(30));
+        assert!(settings.open_mode_public && settings.hsts && settings.proxy_protocol);
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("colour"), "{told:?}");
     }
@@ -436,6 +490,8 @@ mod tests {
         for text in [
             "setup = \"anyone\"",
             "idle_minutes = -1",
+            "tls_trial_seconds = 4",
+            "tls_trial_seconds = 3601",
             "trusted_proxies = [\"0.0.0.0/0\"]",
             "trusted_proxies = [\"proxy\"]",
             "host_names = [\"a/b\"]",

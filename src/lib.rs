@@ -12,6 +12,7 @@
 //! | [`derivations`] | the bounded pool for passwords |
 //! | [`passkey_ceremonies`] | passkeys that are being made or used |
 //! | [`token_memory`] | tokens that were seen |
+//! | [`tls`] | TLS as it is served |
 //! | [`clock`] | the time |
 
 pub mod access;
@@ -25,4 +26,5 @@ pub mod host;
 pub mod http;
 pub mod passkey_ceremonies;
 pub mod store;
+pub mod tls;
 pub mod token_memory;

@@ -84,6 +84,17 @@ pub struct Client {
 }
 
 impl Client {
+    /// Returns the client as one whom a proxy announced: it is no more this host than one whom
+    /// a header names.
+    #[must_use]
+    pub fn announced(mut self) -> Self {
+        self.proxied = true;
+        if self.network == Network::ThisHost {
+            self.network = Network::Internet;
+        }
+        self
+    }
+
     /// Returns whether the client may do what private addresses may: anything but the internet.
     pub fn is_private(&self) -> bool {
         self.network != Network::Internet

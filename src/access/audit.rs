@@ -221,6 +221,42 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A certificate is served on trial.
+    TlsTried {
+        /// Where it comes from.
+        source: &'static str,
+    },
+    /// A certificate is served from now on.
+    TlsChanged {
+        /// Where it comes from.
+        source: &'static str,
+    },
+    /// A trial was taken back by whoever began it, or TLS was turned off.
+    TlsTurnedOff,
+    /// A trial was taken back because nobody confirmed it.
+    TlsReverted,
+    /// A renewed certificate is served.
+    TlsReloaded,
+    /// The certificate of the setting cannot be served.
+    TlsFailed {
+        /// What is wrong.
+        problem: String,
+    },
+    /// The certificate ends soon.
+    TlsExpiring {
+        /// In how many days at most.
+        days: i64,
+    },
+    /// The word of a network's proxies on the client's address is taken from now on.
+    ProxyTrusted {
+        /// The network.
+        network: String,
+    },
+    /// It is taken no longer.
+    ProxyDistrusted {
+        /// The network.
+        network: String,
+    },
     /// The state file cannot be trusted.
     StateLocked {
         /// What is wrong.
@@ -281,8 +317,12 @@ impl Event {
             | Self::TwoFactorDisabled { .. }
             | Self::TokenExpiring { .. }
             | Self::TokenRefused { .. }
+            | Self::TlsTurnedOff
+            | Self::TlsReverted
+            | Self::TlsExpiring { .. }
+            | Self::ProxyTrusted { .. }
             | Self::StateRestored => Level::Warning,
-            Self::StateLocked { .. } | Self::StateUnsaved => Level::Error,
+            Self::StateLocked { .. } | Self::StateUnsaved | Self::TlsFailed { .. } => Level::Error,
             Self::SignedIn { .. }
             | Self::BackupCodeUsed { .. }
             | Self::EnrolmentStarted
@@ -305,6 +345,10 @@ impl Event {
             | Self::AvatarRemoved
             | Self::TokenFirstUsed { .. }
             | Self::PenaltyLifted { .. }
+            | Self::TlsTried { .. }
+            | Self::TlsChanged { .. }
+            | Self::TlsReloaded
+            | Self::ProxyDistrusted { .. }
             | Self::StateUnlocked
             | Self::StateReloaded
             | Self::StateImported => Level::Info,
@@ -343,6 +387,15 @@ impl Event {
             Self::PenaltyLifted { .. } => "penalty lifted from the host",
             Self::TokenFirstUsed { .. } => "token first used",
             Self::TokenRefused { .. } => "token refused",
+            Self::TlsTried { .. } => "tls tried",
+            Self::TlsChanged { .. } => "tls changed",
+            Self::TlsTurnedOff => "tls turned off",
+            Self::TlsReverted => "tls reverted",
+            Self::TlsReloaded => "tls certificate reloaded",
+            Self::TlsFailed { .. } => "tls certificate not usable",
+            Self::TlsExpiring { .. } => "tls certificate expires soon",
+            Self::ProxyTrusted { .. } => "proxy trusted",
+            Self::ProxyDistrusted { .. } => "proxy no longer trusted",
             Self::StateLocked { .. } => "state locked",
             Self::StateUnlocked => "state unlocked",
             Self::StateReloaded => "state changed outside the server",
@@ -352,6 +405,7 @@ impl Event {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind of event")]
     fn write_fields(&self, line: &mut String) {
         match self {
             Self::SignedIn { method, session } => {
@@ -394,7 +448,16 @@ impl Event {
             Self::TokenRefused { token, reason } => {
                 fields(line, [("token", token), ("reason", reason)]);
             }
-            Self::StateLocked { problem } => field(line, "reason", problem),
+            Self::TlsTried { source } | Self::TlsChanged { source } => {
+                field(line, "source", source);
+            }
+            Self::TlsExpiring { days } => number(line, "days", days.unsigned_abs()),
+            Self::ProxyTrusted { network } | Self::ProxyDistrusted { network } => {
+                field(line, "network", network);
+            }
+            Self::StateLocked { problem } | Self::TlsFailed { problem } => {
+                field(line, "reason", problem);
+            }
             Self::EnrolmentStarted
             | Self::BackupCodesRenewed
             | Self::SetUp
@@ -406,6 +469,9 @@ impl Event {
             | Self::DisplayNameChanged
             | Self::AvatarChanged
             | Self::AvatarRemoved
+            | Self::TlsTurnedOff
+            | Self::TlsReverted
+            | Self::TlsReloaded
             | Self::StateUnlocked
             | Self::StateReloaded
             | Self::StateRestored

@@ -330,6 +330,13 @@ impl Scheme {
     }
 }
 
+/// Returns the host and port that a request names, as a browser writes them after `https://`.
+pub fn named_host(headers: &HeaderMap, authority: Option<&str>) -> Option<String> {
+    let Authority { host, port } = real_host(headers, authority)?;
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{host}{port}"))
+}
+
 /// Returns the one host that a request is for; `Host` and the target must not disagree.
 fn real_host<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<Authority<'a>> {
     let mut lines = headers.get_all(HOST).iter();

@@ -29,6 +29,7 @@ pub mod address;
 pub mod attempts;
 pub mod audit;
 pub mod avatar;
+pub mod certificates;
 pub mod digest;
 pub mod document;
 pub mod hosts;
@@ -42,6 +43,7 @@ pub mod rights;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
+pub mod tls_setting;
 pub mod tokens;
 pub mod totp;
 

@@ -27,6 +27,8 @@ pub enum Right {
     Metrics,
     /// The scope `read_only`.
     Read,
+    /// The same; while a certificate is being tried anyone, whom the handler tells little.
+    Trial,
     /// The scope `operator`.
     Operate,
     /// The scope `full_admin`.
@@ -82,7 +84,7 @@ impl Scope {
     fn reaches(self, right: Right) -> bool {
         match right {
             Right::Public | Right::Setup | Right::Metrics => true,
-            Right::Read => self >= Self::ReadOnly,
+            Right::Read | Right::Trial => self >= Self::ReadOnly,
             Right::Operate => self >= Self::Operator,
             Right::Admin => self >= Self::FullAdmin,
             Right::Reopen | Right::Session => false,
@@ -177,7 +179,12 @@ pub fn decide(
     let is_open_to_all = match right {
         Right::Public | Right::Setup => true,
         Right::Reopen => door == Door::Open,
-        Right::Metrics | Right::Read | Right::Operate | Right::Admin | Right::Session => false,
+        Right::Metrics
+        | Right::Read
+        | Right::Trial
+        | Right::Operate
+        | Right::Admin
+        | Right::Session => false,
     };
     if is_open_to_all {
         return Ok(match credential {

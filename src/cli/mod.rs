@@ -13,6 +13,7 @@ mod reset_password;
 mod restore;
 mod serve;
 mod session;
+mod tls;
 mod token;
 mod totp;
 mod ui;
@@ -50,6 +51,8 @@ enum Command {
     Session(session::SessionCommand),
     /// List or lift the penalties of failed sign-ins
     Ban(ban::Ban),
+    /// Show, choose or turn off the certificate that is served
+    Tls(tls::TlsCommand),
     /// Show the code that lets someone from outside set this host up
     ClaimCode(claim_code::ClaimCode),
     /// Put a good copy of the state back
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
         Some(Command::Token(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Session(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Ban(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
+        Some(Command::Tls(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::ClaimCode(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Restore(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Import(command)) => at_desk(&arguments.places, |desk| command.run(desk)),

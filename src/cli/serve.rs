@@ -59,12 +59,13 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
         tokio::spawn(follow.reload_on_hangup());
         tokio::spawn(record(Arc::clone(&app)));
         tokio::spawn(remind(Arc::clone(&app)));
+        tokio::spawn(follow_tls(Arc::clone(&app)));
         tokio::spawn(feed_watchdog());
         for address in server.addresses()? {
             ui::line(&format!("listening on http://{address}"));
         }
         let _no_systemd = sd_notify::notify(&[NotifyState::Ready]);
-        server.run(router(&app, assets), stop).await;
+        server.run(&app, router(&app, assets), stop).await;
         let _no_systemd = sd_notify::notify(&[NotifyState::Stopping]);
         anyhow::Ok(())
     });
@@ -181,6 +182,22 @@ async fn remind(app: Arc<App>) {
     loop {
         minute.tick().await;
         app.look_after_tokens().await;
+    }
+}
+
+/// Follows the certificate's files, the trial of one, and its end.
+async fn follow_tls(app: Arc<App>) {
+    let mut look = tokio::time::interval(Duration::from_millis(500));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        look.tick().await;
+        let app = Arc::clone(&app);
+        let followed = tokio::task::spawn_blocking(move || {
+            app.tls.follow(&app.live().certificate_names);
+        });
+        if let Err(error) = followed.await {
+            tracing::error!(%error, "the certificate was not looked after");
+        }
     }
 }
 

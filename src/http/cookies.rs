@@ -121,6 +121,14 @@ impl Reach {
         }
     }
 
+    /// Returns the same place over plain HTTP.
+    pub(super) fn over_plain_http(&self) -> Self {
+        Self {
+            https: false,
+            base: self.base.clone(),
+        }
+    }
+
     /// Returns whether the client's own connection is encrypted.
     pub(super) fn is_https(&self) -> bool {
         self.https

@@ -43,7 +43,13 @@ pub(super) async fn guard(
         return Error::from(anyhow::anyhow!("a guard stands before the first layer"))
             .into_response();
     };
-    match admit(&guard.app, guard.right, &visit, request.headers()) {
+    let admitted = admit(&guard.app, guard.right, &visit, request.headers());
+    let is_trial = guard.right == Right::Trial && guard.app.tls.trial().is_some();
+    match admitted {
+        Err(Error::Refused(_)) if is_trial => {
+            request.extensions_mut().insert(Admitted(Caller::Anyone));
+            next.run(request).await
+        }
         Ok(caller) => {
             request.extensions_mut().insert(Admitted(caller));
             next.run(request).await

@@ -20,7 +20,7 @@ use crate::access::digest::Digest;
 use crate::access::passkeys::{PasskeySignInError, UsePasskeyError};
 use crate::access::passwords::Password;
 use crate::access::rights::{Door, Refusal};
-use crate::access::sessions::Factor;
+use crate::access::sessions::{Factor, Session};
 use crate::access::sign_in::{Arrival, SecondFactor, SignInError, SignedIn};
 use crate::access::{Access, Use, Used};
 use crate::app::App;
@@ -263,6 +263,28 @@ fn strongest(factors: &[Factor]) -> Method {
     }
 }
 
+/// Finds the session by its cookie of plain HTTP, for a person who comes over to HTTPS while that is
+/// being tried.
+fn plain_cookie_on_trial<'a>(
+    app: &App,
+    access: &'a Access,
+    headers: &'a HeaderMap,
+    reach: &Reach,
+) -> Option<(&'a Session, &'a [u8])> {
+    if !reach.is_https() || app.tls.trial().is_none() {
+        return None;
+    }
+    let mut cookies = Cookie::Resume
+        .values(headers, &reach.over_plain_http())
+        .take(8);
+    cookies.find_map(|value| {
+        let session = access.sessions().find_by_resume(&Digest::of(value))?;
+        app.tls
+            .admits_plain_cookie(&session.id)
+            .then_some((session, value))
+    })
+}
+
 /// Gives the token of the session that the resume cookie belongs to.
 pub(super) async fn resume(
     State(app): State<Arc<App>>,
@@ -282,6 +304,7 @@ pub(super) async fn resume(
         let session = access.sessions().find_by_resume(&Digest::of(value))?;
         Some((session, value))
     });
+    let found = found.or_else(|| plain_cookie_on_trial(&app, &access, &headers, &reach));
     let (session, cookie) = found.ok_or(Error::NoSession)?;
     let is_over = session.expires_at <= now;
     if is_over || app.is_idle(&session.id, &access, &visit.live, now) {

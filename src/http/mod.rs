@@ -34,6 +34,7 @@ mod sessions;
 mod setup;
 mod status;
 mod system;
+mod tls;
 mod tokens;
 mod totp;
 mod visit;

@@ -143,6 +143,9 @@ fn needs(right: Right) -> Option<&'static str> {
         Right::Setup | Right::Reopen => Some("the rule of set-up"),
         Right::Metrics => Some("a session, or a token with the scope metrics"),
         Right::Read => Some("a session, or a token with the scope read_only"),
+        Right::Trial => Some(
+            "a session, or a token with the scope read_only; nothing while a certificate is tried",
+        ),
         Right::Operate => Some("a session, or a token with the scope operator"),
         Right::Admin => Some("a session, or a token with the scope full_admin"),
         Right::Session => Some("a session"),

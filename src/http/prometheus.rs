@@ -197,6 +197,13 @@ impl Exposition {
             "Lines of the audit log that were not written",
             failures,
         );
+        let certificate = app.tls.served().info.clone();
+        let left = certificate.map(|info| (Labels::new(), days(info.expires.duration_since(now))));
+        self.gauges(
+            "certificate_days_left",
+            "Days until the certificate ends that is served",
+            left,
+        );
         let derivations = float(app.derivations.count());
         self.gauge(
             "derivations",
@@ -204,6 +211,10 @@ impl Exposition {
             derivations,
         );
     }
+}
+
+fn days(span: jiff::SignedDuration) -> f64 {
+    span.as_secs_f64() / 86_400.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

@@ -20,7 +20,7 @@ use super::guard::{Guard, admit, guard};
 use super::openapi::{Shape, Shapes};
 use super::visit::{Visit, first};
 use super::{
-    login, openapi, passkeys, password, profile, prometheus, sessions, setup, status, system,
+    login, openapi, passkeys, password, profile, prometheus, sessions, setup, status, system, tls,
     tokens, totp,
 };
 use crate::access::rights::Right;
@@ -115,6 +115,7 @@ pub fn routes() -> Vec<Route> {
     table.extend(factor_routes());
     table.extend(passkey_routes());
     table.extend(token_routes());
+    table.extend(tls_routes());
     table.extend(host_routes());
     table
 }
@@ -297,6 +298,30 @@ fn token_routes() -> Vec<Route> {
             .does("Makes a successor of an API token, which goes on beside it for a while.")
             .takes::<tokens::RotateBody>()
             .gives::<tokens::IssuedAnswer>(),
+    ]
+}
+
+fn tls_routes() -> Vec<Route> {
+    use Right::{Admin, Trial};
+
+    vec![
+        get("/api/ssl/status", Trial, tls::show)
+            .does("Says how HTTPS is.")
+            .gives::<tls::TlsAnswer>(),
+        post("/api/ssl/validate", Admin, tls::validate)
+            .does("Looks at a certificate and its key, and changes nothing.")
+            .takes::<tls::PairBody>()
+            .gives::<tls::VerdictAnswer>(),
+        post("/api/ssl/configure", Admin, tls::configure)
+            .does("Serves a certificate at once, and takes it back unless that is confirmed.")
+            .takes::<tls::PairBody>()
+            .gives::<tls::TriedAnswer>(),
+        post("/api/ssl/confirm", Admin, tls::confirm)
+            .does("Keeps the certificate that is being tried; counts only over it.")
+            .gives::<setup::Done>(),
+        post("/api/ssl/disable", Admin, tls::disable)
+            .does("Takes a trial back, or turns HTTPS off.")
+            .gives::<tls::OffAnswer>(),
     ]
 }
 

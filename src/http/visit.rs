@@ -18,12 +18,13 @@ use futures_util::FutureExt as _;
 use super::cookies::{Cookie, Reach};
 use super::error::{Details, Error};
 use super::leftover::Leftover;
+use super::tls::{TlsFault, Way};
 use crate::access::Access;
 use crate::access::address::{Client, Transport, client};
 use crate::access::attempts::Source;
 use crate::access::audit::Actor;
 use crate::access::digest::Digest;
-use crate::access::hosts::{host_allowed, origin_allowed};
+use crate::access::hosts::{host_allowed, named_host, origin_allowed};
 use crate::access::rights::Visitor;
 use crate::access::sessions::Origin;
 use crate::app::{App, Live};
@@ -33,8 +34,10 @@ use crate::store::Lock;
 /// Whom a connection comes from, put there by the server that accepted it.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The other end's address.
+    /// The other end's address, or that of whom a trusted proxy announced.
     pub address: IpAddr,
+    /// Whether a trusted proxy announced it, by the PROXY protocol.
+    pub announced: bool,
     /// Whether our own socket encrypts.
     pub transport: Transport,
 }
@@ -46,6 +49,8 @@ pub(super) struct Visit {
     pub(super) client: Client,
     /// Whether the request names this host by one of its own names.
     pub(super) host_allowed: bool,
+    /// How the connection came to our own socket.
+    pub(super) transport: Transport,
     /// What the owner had decided when the request came.
     pub(super) live: Arc<Live>,
 }
@@ -176,31 +181,28 @@ pub(super) async fn first(
     let authority = request.uri().authority().map(ToString::to_string);
     let authority = authority.as_deref();
     let headers = request.headers();
-    let proxies = &live.settings.proxies;
-    let client = client(
-        peer.address,
-        peer.transport,
-        headers,
-        proxies,
-        &live.on_link,
-    );
+    let client = client_of(peer, headers, &live);
     let host_allowed = host_allowed(headers, authority, &client, &live.host_names);
-    let wrong = wrong_from_the_start(&request, authority, &live);
+    let wrong = wrong_from_the_start(&request, authority, &live)
+        .map(Error::into_response)
+        .or_else(|| encrypted_only(&app, &request, &client, authority));
+    let transport = peer.transport;
+    let insists = live.settings.hsts && app.tls.may_insist();
     let request_id = app.next_request_id();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_api = path.starts_with("/api/");
     let cors = cors_answer(headers, &live);
     let is_preflight = is_preflight(&method, headers, &cors);
     request.extensions_mut().insert(Visit {
         client,
         host_allowed,
+        transport: peer.transport,
         live,
     });
 
     let leftover = Leftover::of(&mut request);
     let mut response = match wrong {
-        Some(error) => error.into_response(),
+        Some(answer) => answer,
         None if is_preflight => StatusCode::NO_CONTENT.into_response(),
         // One bad request cannot end the others on its connection.
         None => AssertUnwindSafe(next.run(request))
@@ -215,10 +217,89 @@ pub(super) async fn first(
     let status = response.status();
     finish(status, response.headers_mut(), is_api, &request_id);
     response.headers_mut().extend(cors);
+    if transport == Transport::Tls {
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, insistence(insists));
+    }
     let status = status.as_u16();
     let milliseconds = started.elapsed().as_millis();
     tracing::debug!(%method, path, status, client.ip = %client.address, request_id, milliseconds, "answered");
     response
+}
+
+/// Decides who the client is.
+fn client_of(peer: Peer, headers: &HeaderMap, live: &Live) -> Client {
+    let proxies = &live.settings.proxies;
+    let client = client(
+        peer.address,
+        peer.transport,
+        headers,
+        proxies,
+        &live.on_link,
+    );
+    if peer.announced {
+        client.announced()
+    } else {
+        client
+    }
+}
+
+/// While TLS is on, answers what comes without: people are led over, and programs are told, since
+/// their token must not travel a second time.
+fn encrypted_only(
+    app: &App,
+    request: &Request,
+    client: &Client,
+    authority: Option<&str>,
+) -> Option<Response> {
+    if client.https || !app.tls.is_on() {
+        return None;
+    }
+    let path = request.uri().path();
+    let is_status_of_trial = path == "/api/ssl/status" && *request.method() == Method::GET;
+    if is_status_of_trial
+        && app.tls.trial().is_some()
+        && !request.headers().contains_key(header::AUTHORIZATION)
+    {
+        return None;
+    }
+    let is_for_people = !(path.starts_with("/api/") || path.starts_with("/ws/"))
+        && matches!(*request.method(), Method::GET | Method::HEAD);
+    let way = if client.proxied && !client.peer_trusted {
+        Way::UntrustedProxy
+    } else {
+        Way::Direct
+    };
+    let host = named_host(request.headers(), authority);
+    match host.filter(|_| is_for_people && way == Way::Direct) {
+        Some(host) => redirect_to_https(&host, request),
+        None => None,
+    }
+    .or_else(|| Some(Error::from(TlsFault::HttpsRequired(way)).into_response()))
+}
+
+/// Leads a browser over, for this time only (RFC 9110 §15.4.8).
+fn redirect_to_https(host: &str, request: &Request) -> Option<Response> {
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let place = HeaderValue::try_from(format!("https://{host}{path}")).ok()?;
+    let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, place);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+/// Tells browsers whether to come back by HTTPS only (RFC 6797 §6.1).
+fn insistence(insists: bool) -> HeaderValue {
+    HeaderValue::from_static(if insists {
+        "max-age=31536000"
+    } else {
+        "max-age=0"
+    })
 }
 
 /// Says what no route needs to look at: a request without one host, or sent by another site's page.

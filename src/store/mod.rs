@@ -21,6 +21,7 @@ mod files;
 mod latest_copy;
 mod limits;
 mod recovery;
+mod tls_files;
 mod writer;
 
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ pub use limits::{Held, HeldCode, Limits};
 pub use recovery::{
     Copy, CopyState, ImportError, Imported, RestoreError, copies, examine, import, restore,
 };
+pub use tls_files::{Look, PairText, TlsFiles, is_there};
 
 use crate::access::{Access, Use, Used};
 use crate::clock::Clock;

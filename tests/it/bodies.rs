@@ -118,6 +118,20 @@ fn passkey_calls() -> [Call; 5] {
     ]
 }
 
+/// A call about a certificate of a kind that there is not.
+fn tls_call(path: &'static str) -> Call {
+    let right = json!({ "source": "borrowed" });
+    Call {
+        answers: 400,
+        ..owners(
+            "POST",
+            path,
+            right,
+            [&[], &["source", "cert_path", "key_path"]],
+        )
+    }
+}
+
 fn calls() -> Vec<Call> {
     let credentials = json!({ "username": USER, "password": PASSWORD });
     let change = json!({ "old_password": PASSWORD, "new_password": OTHER_PASSWORD });
@@ -173,6 +187,7 @@ fn calls() -> Vec<Call> {
         },
     ]
     .into_iter()
+    .chain(["/api/ssl/configure", "/api/ssl/validate"].map(tls_call))
     .chain(passkey_calls())
     .collect()
 }

@@ -427,6 +427,7 @@ impl Client {
         request.headers_mut().extend(self.headers.clone());
         request.extensions_mut().insert(Peer {
             address: self.address,
+            announced: false,
             transport: self.transport,
         });
         let response = self.router.clone().oneshot(request).await.unwrap();

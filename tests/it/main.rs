@@ -23,6 +23,7 @@ mod soft_passkey;
 mod state;
 mod status;
 mod tidy;
+mod tls;
 mod token_lifecycle;
 mod tokens;
 mod totp;

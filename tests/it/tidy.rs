@@ -131,6 +131,18 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/tls.rs",
+        &[
+            "crate::app",
+            "crate::cli",
+            "crate::config",
+            "crate::http",
+            "axum",
+            "tokio",
+            "std::fs",
+        ],
+    ),
+    (
         "src/main.rs",
         &[
             "::app", "::access", "::config", "::host", "::http", "::store", "println!",

@@ -15,6 +15,8 @@ pub struct Identity {
     pub fqdn: Option<String>,
     /// All of these in lower case, each once: what a `Host` header may name.
     pub names: Vec<String>,
+    /// The addresses at which others reach it, each once.
+    pub addresses: Vec<IpAddr>,
     /// The IPv6 networks, at most a /64 each, that this host shares with its neighbours on a link.
     pub ipv6_networks: Vec<IpNet>,
 }
@@ -39,6 +41,7 @@ impl Identity {
             node: node.to_owned(),
             fqdn,
             names,
+            addresses: addresses(interfaces),
             ipv6_networks: ipv6_networks(interfaces),
         }
     }
@@ -64,6 +67,18 @@ fn fqdn(hostname: &str, hosts: &str) -> Option<String> {
             })
         })
         .map(ToOwned::to_owned)
+}
+
+/// Loopback is this host alone, and a link-local address needs the name of a link beside it.
+fn addresses(interfaces: &[if_addrs::Interface]) -> Vec<IpAddr> {
+    let addresses = interfaces.iter().map(if_addrs::Interface::ip);
+    let mut addresses = Vec::from_iter(addresses.filter(|address| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    }));
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// A link shares the prefix of its addresses (RFC 4861 §6.3.4); wider ones are cut to the /64 of the address.

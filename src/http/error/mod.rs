@@ -9,15 +9,17 @@ mod sentences;
 use std::net::IpAddr;
 
 use axum::Json;
-use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::passkeys::PasskeyFault;
+use super::tls::TlsFault;
 use crate::access::attempts::{SubjectKind, TooMany};
 use crate::access::avatar::AvatarError;
+use crate::access::certificates::Check;
 use crate::access::label::ParseLabelError;
 use crate::access::passwords::BrokenRule;
 use crate::access::profile::{ParseDisplayNameError, ParseUserNameError};
@@ -113,6 +115,8 @@ pub(super) enum Error {
     TokenNotFound,
     /// Something about passkeys.
     Passkey(PasskeyFault),
+    /// Something about HTTPS.
+    Tls(Box<TlsFault>),
     /// There is no such session.
     SessionNotFound,
     /// There is no session to resume.
@@ -263,6 +267,8 @@ pub(super) struct Failure {
     field: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<BrokenRule>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requires_totp: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -291,6 +297,8 @@ impl IntoResponse for Error {
         self.log(code);
         let challenge = self.challenge();
         let allow = self.allow();
+        let upgrade =
+            matches!(&self, Self::Tls(fault) if matches!(**fault, TlsFault::HttpsRequired(_)));
         let body = self.body(code);
         let retry_after = body.retry_after;
         let mut response = (status, Json(body)).into_response();
@@ -300,6 +308,11 @@ impl IntoResponse for Error {
         }
         if let Some(methods) = allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if upgrade {
+            // RFC 9110 §15.5.22 asks for the protocol's name; RFC 2817 §4.2 has it.
+            headers.insert(UPGRADE, HeaderValue::from_static("TLS/1.2, HTTP/1.1"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -354,6 +367,7 @@ impl Error {
             Self::TooManyAttempts { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Passkey(fault) => fault.kind(),
+            Self::Tls(fault) => fault.kind(),
             Self::TokenWish(error) => (StatusCode::BAD_REQUEST, error.code()),
             Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
@@ -402,6 +416,7 @@ impl Error {
             Self::UserName(_) => body.field = Some("username".to_owned()),
             Self::DisplayName(_) => body.field = Some("display_name".to_owned()),
             Self::Passkey(fault) => body.field = fault.field().map(str::to_owned),
+            Self::Tls(fault) => body.refuse_tls(*fault),
             Self::TokenWish(error) => body.field = error.field().map(str::to_owned),
             Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
                 body.field = Some("claim_code".to_owned());
@@ -485,6 +500,7 @@ impl Error {
             Self::CodeRequired => "Code required",
             Self::Reauthentication { .. } => "Confirmation failed",
             Self::Passkey(fault) => fault.short(),
+            Self::Tls(fault) => fault.short(),
             Self::TokenWish(_) => "Invalid request",
             Self::NotProtected => "No password is configured",
             Self::TooManyAttempts { .. } => "Too many attempts",
@@ -523,6 +539,11 @@ impl Failure {
         self.until = refusal.until.map(rfc3339);
         self.address = Some(address.to_string());
         self.subject = Some(subject_name(refusal.subject));
+    }
+
+    fn refuse_tls(&mut self, fault: TlsFault) {
+        self.field = fault.field().map(str::to_owned);
+        self.checks = fault.into_checks();
     }
 
     fn tell_damage(&mut self, lock: Lock) {

@@ -1,6 +1,9 @@
 //! Connections: accepted, bounded, timed, and ended without cutting an answer off.
 
+mod arrival;
+
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +11,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tower::ServiceExt as _;
 
 use super::visit::Peer;
 use crate::access::address::Transport;
+use crate::app::App;
+use arrival::{Arrival, Stream};
 
 /// How many connections are served at once; more wait in the kernel.
 const MOST_CONNECTIONS: usize = 4096;
@@ -32,8 +39,14 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 const UNREAD_PATIENCE: u32 = 30_000;
 /// How much of a request's head is buffered, so about the largest one.
 const MAX_HEAD: usize = 32 * 1024;
+/// The same in the unit of HTTP/2.
+const MAX_HEAD_LIST: u32 = 32 * 1024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 100;
+/// How many requests one connection of HTTP/2 may have under way.
+const MAX_STREAMS: u32 = 64;
+/// How often a silent connection of HTTP/2 is asked whether it lives, and how long it has to answer.
+const ALIVE: Duration = Duration::from_secs(20);
 /// How long answers may take once the server stops.
 const DRAIN: Duration = Duration::from_secs(9);
 /// How long to wait where the process has no file descriptor left.
@@ -70,28 +83,28 @@ impl Server {
     }
 
     /// Serves until `stop`, then lets the answers that are under way go out.
-    pub async fn run(self, router: Router, stop: impl Future<Output = ()>) {
-        let graceful = Arc::new(GracefulShutdown::new());
+    pub async fn run(self, app: &Arc<App>, router: Router, stop: impl Future<Output = ()>) {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let (stopping, stopped) = watch::channel(());
+        let (open, mut all_closed) = mpsc::channel(1);
         let accepting = self.listeners.into_iter().map(|listener| {
-            let accept = accept(
-                listener,
-                router.clone(),
-                Arc::clone(&graceful),
-                Arc::clone(&places),
-            );
-            tokio::spawn(accept)
+            let behind = Behind {
+                app: Arc::clone(app),
+                router: router.clone(),
+                stopped: stopped.clone(),
+                open: open.clone(),
+            };
+            tokio::spawn(accept(listener, behind, Arc::clone(&places)))
         });
         let accepting = Vec::from_iter(accepting);
+        drop(open);
         stop.await;
         for task in accepting {
             task.abort();
             let _aborted = task.await;
         }
-        let Some(graceful) = Arc::into_inner(graceful) else {
-            return;
-        };
-        if tokio::time::timeout(DRAIN, graceful.shutdown())
+        drop(stopping);
+        if tokio::time::timeout(DRAIN, all_closed.recv())
             .await
             .is_err()
         {
@@ -114,12 +127,19 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(
-    listener: TcpListener,
+/// What lies behind a listening socket.
+#[derive(Clone)]
+struct Behind {
+    app: Arc<App>,
     router: Router,
-    graceful: Arc<GracefulShutdown>,
-    places: Arc<Semaphore>,
-) {
+    /// Its sender goes when the server stops.
+    stopped: watch::Receiver<()>,
+    /// Each connection holds one; nothing is ever sent.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    open: mpsc::Sender<Infallible>,
+}
+
+async fn accept(listener: TcpListener, behind: Behind, places: Arc<Semaphore>) {
     let peers = Peers::default();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -138,7 +158,7 @@ async fn accept(
         let Some(of_peer) = peers.admit(address.ip()) else {
             continue;
         };
-        let serve = serve(stream, address, router.clone(), graceful.watcher());
+        let serve = serve(stream, address, behind.clone());
         tokio::spawn(async move {
             serve.await;
             drop((place, of_peer));
@@ -190,27 +210,98 @@ impl Drop for OfPeer {
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, router: Router, watcher: Watcher) {
+async fn serve(stream: TcpStream, address: SocketAddr, mut behind: Behind) {
     let _best_effort = stream.set_nodelay(true);
     let _best_effort = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_PATIENCE);
-    let peer = Peer {
-        address: address.ip(),
-        transport: Transport::Plain,
+    let arrived = tokio::select! {
+        arrived = arrival::receive(stream, address, &behind.app) => arrived,
+        // Who has not asked for anything yet need not be waited for.
+        _server_stops = behind.stopped.changed() => return,
     };
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        router.clone().oneshot(request)
-    });
-    let mut http = hyper::server::conn::http1::Builder::new();
+    let Arrival {
+        address: client,
+        announced,
+        stream,
+    } = match arrived {
+        Ok(arrival) => arrival,
+        Err(error) => {
+            tracing::debug!(client.ip = %address.ip(), %error, "a connection ended before it began");
+            return;
+        }
+    };
+    let peer = |transport| Peer {
+        address: client,
+        announced,
+        transport,
+    };
+    let ended = match stream {
+        Stream::Plain(stream) => speak_http1(stream, peer(Transport::Plain), behind).await,
+        Stream::Tls(stream) => {
+            let peer = peer(Transport::Tls);
+            let (_, session) = stream.get_ref();
+            match session.alpn_protocol() {
+                Some(b"h2") => speak_http2(*stream, peer, behind).await,
+                Some(_) | None => speak_http1(*stream, peer, behind).await,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client.ip = %address.ip(), %error, "a connection ended early");
+    }
+}
+
+/// Answers the requests of one connection by HTTP/1.1 (RFC 9112), which may become a WebSocket.
+async fn speak_http1<I>(stream: I, peer: Peer, mut behind: Behind) -> hyper::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS);
+    let service = service_fn(|request| answer(&behind.router, peer, request));
     let connection = http.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(client.ip = %address.ip(), %error, "a connection ended early");
+    let mut connection = std::pin::pin!(connection.with_upgrades());
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _server_stops = behind.stopped.changed() => {}
     }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// Answers the requests of one connection by HTTP/2 (RFC 9113).
+async fn speak_http2<I>(stream: I, peer: Peer, mut behind: Behind) -> hyper::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_LIST)
+        .keep_alive_interval(ALIVE)
+        .keep_alive_timeout(ALIVE);
+    let router = behind.router.clone();
+    let service = service_fn(move |request| answer(&router, peer, request));
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _server_stops = behind.stopped.changed() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// Answers one request, which carries along whom its connection comes from.
+fn answer(
+    router: &Router,
+    peer: Peer,
+    request: hyper::Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(peer);
+    router.clone().oneshot(request)
 }
 
 #[cfg(test)]

@@ -1,0 +1,120 @@
+//! What a client sees when something about HTTPS is refused.
+
+use axum::http::StatusCode;
+
+use super::super::error::Error;
+use crate::access::certificates::{Check, Examination};
+use crate::tls::ChangeError;
+
+/// Why a call about HTTPS came to nothing.
+#[derive(Debug)]
+pub(in crate::http) enum TlsFault {
+    /// The certificate or its key failed a check.
+    Rejected(Box<Examination>),
+    /// Another certificate is being tried.
+    TrialRuns,
+    /// No certificate is being tried.
+    NoTrial,
+    /// A confirmation counts only over HTTPS.
+    NotOverTls,
+    /// A path is missing.
+    PathMissing(&'static str),
+    /// There is no such source.
+    UnknownSource,
+    /// This host has no certificate of Proxmox.
+    NoProxmox,
+    /// Plain HTTP asks for what is there over HTTPS.
+    HttpsRequired(Way),
+}
+
+/// How a request came over plain HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Way {
+    /// Directly, or through a proxy that is trusted.
+    Direct,
+    /// Through a proxy whose word is not taken.
+    UntrustedProxy,
+}
+
+impl TlsFault {
+    /// Returns the status and the code.
+    pub(in crate::http) fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Rejected(_) => (StatusCode::BAD_REQUEST, "tls_pair_rejected"),
+            Self::TrialRuns => (StatusCode::CONFLICT, "trial_running"),
+            Self::NoTrial => (StatusCode::CONFLICT, "no_trial"),
+            Self::NotOverTls => (StatusCode::BAD_REQUEST, "not_over_tls"),
+            Self::PathMissing(_) => (StatusCode::BAD_REQUEST, "path_missing"),
+            Self::UnknownSource => (StatusCode::BAD_REQUEST, "invalid_source"),
+            Self::NoProxmox => (StatusCode::BAD_REQUEST, "no_proxmox_certificate"),
+            Self::HttpsRequired(_) => (StatusCode::UPGRADE_REQUIRED, "https_required"),
+        }
+    }
+
+    /// Returns the field at fault.
+    pub(in crate::http) fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::PathMissing(field) => Some(field),
+            Self::UnknownSource | Self::NoProxmox => Some("source"),
+            Self::Rejected(_)
+            | Self::TrialRuns
+            | Self::NoTrial
+            | Self::NotOverTls
+            | Self::HttpsRequired(_) => None,
+        }
+    }
+
+    /// Takes the points that were looked at.
+    pub(in crate::http) fn into_checks(self) -> Vec<Check> {
+        if let Self::Rejected(seen) = self {
+            seen.checks
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Returns the short text.
+    pub(in crate::http) fn short(&self) -> &'static str {
+        match self {
+            Self::Rejected(_) => "Certificate rejected",
+            Self::TrialRuns => "A trial is running",
+            Self::NoTrial => "No trial is running",
+            Self::NotOverTls => "Not over HTTPS",
+            Self::PathMissing(_) | Self::UnknownSource | Self::NoProxmox => "Invalid request",
+            Self::HttpsRequired(_) => "HTTPS required",
+        }
+    }
+
+    /// Returns a sentence for people that says what to do.
+    pub(in crate::http) fn sentence(&self) -> String {
+        match self {
+            Self::Rejected(seen) => seen.failure().unwrap_or_default().to_owned(),
+            Self::TrialRuns => "A certificate is being tried already. Keep it or take it back first.".to_owned(),
+            Self::NoTrial => "No certificate is being tried: it was confirmed already, or taken back.".to_owned(),
+            Self::NotOverTls => "Open this page over HTTPS, without a proxy, and confirm there: that shows that it can be reached.".to_owned(),
+            Self::PathMissing(field) => format!("Name the file in the field `{field}`, from / on."),
+            Self::UnknownSource => "Choose one of the sources proxmox, custom and self_signed.".to_owned(),
+            Self::NoProxmox => "This host has no certificate of Proxmox. Name files, or let the Monitor make one.".to_owned(),
+            Self::HttpsRequired(Way::Direct) => "This dashboard is reached by https:// now. Use that in the address.".to_owned(),
+            Self::HttpsRequired(Way::UntrustedProxy) => "A proxy that is not trusted says that it encrypts. Trust it on the Security page, or let it connect by https://.".to_owned(),
+        }
+    }
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Rejected(seen) => TlsFault::Rejected(seen).into(),
+            ChangeError::TrialRuns(_) => TlsFault::TrialRuns.into(),
+            ChangeError::NoTrial(_) => TlsFault::NoTrial.into(),
+            ChangeError::Store(error) => error.into(),
+            ChangeError::Sign(error) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<TlsFault> for Error {
+    fn from(fault: TlsFault) -> Self {
+        Self::Tls(Box::new(fault))
+    }
+}
