@@ -1,9 +1,10 @@
 //! The running program: its parts, and how they are put together.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -13,21 +14,23 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::access::Used;
+use crate::access::address::{ParseTrustedError, parse_trusted};
 use crate::access::audit::{Actor, Event};
 use crate::access::hosts::{HostName, HostNames};
 use crate::access::random;
 use crate::access::rights::Door;
 use crate::access::tokens::lifecycle::Reminder;
 use crate::clock::Clock;
-use crate::config::{AuditTime, Locations, Settings};
+use crate::config::{AuditTime, Locations, PORT, Settings, TrustedFrom};
 use crate::derivations::Derivations;
 use crate::enrolments::Enrolments;
 use crate::host::system::{Identity, System};
 use crate::passkey_ceremonies::PasskeyCeremonies;
+use crate::proxies_seen::ProxiesSeen;
 pub use crate::store::CopyState;
 use crate::store::{
     AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported, Limits,
-    Notice, Observer, RestoreError, State, StatePaths, Store, TlsFiles,
+    Notice, Observer, RestoreError, State, StatePaths, Store, StoreError, TlsFiles, set_list,
 };
 use crate::tls::Tls;
 use crate::token_memory::TokenMemory;
@@ -59,6 +62,8 @@ pub struct App {
     pub tokens: TokenMemory,
     /// TLS as it is served.
     pub tls: Tls,
+    /// Proxies that were seen but are not trusted.
+    pub proxies_seen: ProxiesSeen,
     /// The machine.
     pub system: System,
     /// The right to send a picture: few at a time, since each is held in memory.
@@ -66,6 +71,8 @@ pub struct App {
     /// The right to decode a picture: one at a time, since each may take a lot of memory.
     pub decoding: Semaphore,
     live: ArcSwap<Live>,
+    settings_file: PathBuf,
+    listening: OnceLock<SocketAddr>,
     request_prefix: String,
     requests: AtomicU64,
 }
@@ -125,6 +132,20 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
 }
 
+/// The list of trusted proxies was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// An argument or the environment decides.
+    #[error("the list is set by an option of the server")]
+    SetByOption,
+    /// The list would trust everybody.
+    #[error(transparent)]
+    Refused(#[from] ParseTrustedError),
+    /// The settings could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl App {
     /// Puts the program together. What an operator should know is told in sentences.
     pub fn start(
@@ -168,6 +189,9 @@ impl App {
             passkeys: PasskeyCeremonies::default(),
             tokens: TokenMemory::default(),
             tls,
+            proxies_seen: ProxiesSeen::default(),
+            settings_file: locations.settings.clone(),
+            listening: OnceLock::new(),
             system,
             uploads: Semaphore::new(UPLOADS),
             decoding: Semaphore::new(1),
@@ -189,6 +213,27 @@ impl App {
     pub fn apply(&self, settings: Settings) {
         let identity = self.system.identity();
         self.live.store(Arc::new(Live::new(&identity, settings)));
+    }
+
+    /// Takes the word of other proxies from now on, and writes that down in the settings.
+    pub fn change_trusted(
+        &self,
+        change: impl FnOnce(&mut Vec<IpNet>),
+    ) -> Result<Vec<IpNet>, TrustError> {
+        let live = self.live();
+        if live.settings.trusted_from == TrustedFrom::Option {
+            return Err(TrustError::SetByOption);
+        }
+        let mut trusted = live.settings.proxies.trusted.clone();
+        change(&mut trusted);
+        let listed = Vec::from_iter(trusted.iter().map(ToString::to_string));
+        let trusted = parse_trusted(&listed.join(","))?;
+        set_list(&self.settings_file, "trusted_proxies", &listed)?;
+        let mut settings = live.settings.clone();
+        settings.trusted_from = TrustedFrom::Settings;
+        settings.proxies.trusted.clone_from(&trusted);
+        self.apply(settings);
+        Ok(trusted)
     }
 
     /// Takes over names and networks of this host that came or went.
@@ -258,6 +303,21 @@ impl App {
         recorded
             .max(remembered)
             .is_some_and(|last| now.duration_since(last) > idle)
+    }
+
+    /// Remembers where the server listens.
+    pub fn listens_on(&self, address: SocketAddr) {
+        let _first_counts = self.listening.set(address);
+    }
+
+    /// Returns where a proxy on this host reaches the server.
+    pub fn upstream(&self) -> SocketAddr {
+        let everywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        let listening = self.listening.get().copied().unwrap_or(everywhere);
+        if listening.ip().is_unspecified() {
+            return SocketAddr::from((Ipv4Addr::LOCALHOST, listening.port()));
+        }
+        listening
     }
 
     /// Returns a name for the next request, unique in this run and unlikely in another.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::address::{
     ClientAddressHeader, ParseTrustedError, ProxyPolicy, parse_trusted, private_networks,
@@ -218,6 +218,8 @@ pub enum AuditTime {
 pub struct Settings {
     /// Whose word on the client's address is taken, and in which header.
     pub proxies: ProxyPolicy,
+    /// Who decided whose.
+    pub trusted_from: TrustedFrom,
     /// The host's names beside its own.
     pub host_names: Vec<HostName>,
     /// Who may set up without a claim code.
@@ -238,6 +240,19 @@ pub struct Settings {
     pub hsts: bool,
     /// Whether trusted proxies may name their client by the PROXY protocol.
     pub proxy_protocol: bool,
+}
+
+/// Where the list of trusted proxies comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustedFrom {
+    /// Nowhere: loopback.
+    #[default]
+    Default,
+    /// The settings file.
+    Settings,
+    /// An argument or the environment, which win.
+    Option,
 }
 
 /// How long a certificate is tried before it is taken back.
@@ -383,13 +398,16 @@ impl Settings {
             header: file.client_address_header,
             ..ProxyPolicy::default()
         };
-        if let Some(listed) = overrides
-            .trusted
-            .clone()
-            .or(file.trusted_proxies.map(|list| list.join(",")))
-        {
+        let mut trusted_from = TrustedFrom::Default;
+        let in_file = file.trusted_proxies.map(|list| list.join(","));
+        if let Some(listed) = &overrides.trusted {
+            trusted_from = TrustedFrom::Option;
+            proxies.trusted = parse_trusted(listed)?;
+        } else if let Some(listed) = in_file {
+            trusted_from = TrustedFrom::Settings;
             proxies.trusted = parse_trusted(&listed)?;
         } else if overrides.trusts_private {
+            trusted_from = TrustedFrom::Option;
             proxies.trusted = private_networks();
             told.push(
                 "PROXMENUX_TRUST_PROXY=1 trusts every private address as a proxy: anyone on your network can claim any address; name the proxy with PROXMENUX_TRUSTED_PROXIES instead".to_owned(),
@@ -397,6 +415,7 @@ impl Settings {
         }
         let settings = Self {
             proxies,
+            trusted_from,
             host_names: file.host_names,
             setup: file.setup,
             open_mode_public: file.open_mode_public,

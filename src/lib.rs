@@ -12,6 +12,7 @@
 //! | [`derivations`] | the bounded pool for passwords |
 //! | [`passkey_ceremonies`] | passkeys that are being made or used |
 //! | [`token_memory`] | tokens that were seen |
+//! | [`proxies_seen`] | proxies that were seen but are not trusted |
 //! | [`tls`] | TLS as it is served |
 //! | [`clock`] | the time |
 
@@ -25,6 +26,7 @@ pub mod enrolments;
 pub mod host;
 pub mod http;
 pub mod passkey_ceremonies;
+pub mod proxies_seen;
 pub mod store;
 pub mod tls;
 pub mod token_memory;

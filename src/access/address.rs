@@ -370,7 +370,7 @@ fn is_neighbour(address: IpAddr, on_link: &[IpNet]) -> bool {
 }
 
 /// Returns whether a header of this lower-case name tells of a proxy on the way.
-pub(super) fn is_forwarding(name: &str) -> bool {
+pub fn is_forwarding(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(
             name,
@@ -408,6 +408,75 @@ fn walk(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Start {
         }
     }
     start
+}
+
+/// One stop of a request on its way here, as the believed header tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The address, or what stands in its place.
+    pub address: String,
+    /// Why it is the client, or is passed over.
+    pub verdict: HopVerdict,
+}
+
+/// What is made of one stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HopVerdict {
+    /// A trusted proxy: what it says of the stop before it is believed.
+    TrustedProxy,
+    /// The first that is not trusted, so the client.
+    Client,
+    /// All are trusted, so the farthest is the client.
+    FarthestTrusted,
+    /// No address: the client is somewhere behind the stop before this.
+    NoAddress,
+    /// The peer sent a header, but is not trusted, so nothing in it is believed.
+    UntrustedPeer,
+}
+
+/// The most stops that are shown of a header; a stranger may have written thousands.
+const MOST_HOPS: usize = 16;
+
+/// Returns the stops of a request, from here to its client, and why each counts as what it does.
+///
+/// They are those at which [`client`] looks; for people who set up a proxy.
+pub fn hops(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Vec<Hop> {
+    let peer = peer.to_canonical();
+    let proxied = headers.keys().any(|name| is_forwarding(name.as_str()));
+    let trusted = policy.trusts(peer);
+    let hop = |address: IpAddr, verdict| Hop {
+        address: address.to_string(),
+        verdict,
+    };
+    let first = match (proxied, trusted) {
+        (false, _) => HopVerdict::Client,
+        (true, true) => HopVerdict::TrustedProxy,
+        (true, false) => HopVerdict::UntrustedPeer,
+    };
+    let mut hops = vec![hop(peer, first)];
+    if first != HopVerdict::TrustedProxy {
+        return hops;
+    }
+    for element in Elements::of(headers, policy.header).take(MOST_HOPS) {
+        let Some(address) = element.address() else {
+            let text = String::from_utf8_lossy(element.text);
+            let address = text.chars().take(64).collect();
+            let verdict = HopVerdict::NoAddress;
+            hops.push(Hop { address, verdict });
+            return hops;
+        };
+        let ends = policy.header == ClientAddressHeader::XRealIp || !policy.trusts(address);
+        if ends {
+            hops.push(hop(address, HopVerdict::Client));
+            return hops;
+        }
+        hops.push(hop(address, HopVerdict::TrustedProxy));
+    }
+    if let Some(farthest) = hops.last_mut() {
+        farthest.verdict = HopVerdict::FarthestTrusted;
+    }
+    hops
 }
 
 /// Returns whether a trusted proxy says that its own client came over HTTPS.
@@ -594,6 +663,42 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_hops_that_are_shown_end_at_the_client_that_is_decided() {
+        use HopVerdict::{Client, FarthestTrusted, NoAddress, TrustedProxy, UntrustedPeer};
+        let policy = policy(ClientAddressHeader::XForwardedFor);
+        for (peer, header, verdicts) in [
+            (LOOPBACK, None, vec![Client]),
+            (STRANGER, Some("192.0.2.1"), vec![UntrustedPeer]),
+            (LOOPBACK, Some("192.0.2.1"), vec![TrustedProxy, Client]),
+            (
+                LOOPBACK,
+                Some("192.0.2.9, 192.0.2.1, 198.51.100.2"),
+                vec![TrustedProxy, TrustedProxy, Client],
+            ),
+            (
+                LOOPBACK,
+                Some("198.51.100.3, 198.51.100.2"),
+                vec![TrustedProxy, TrustedProxy, FarthestTrusted],
+            ),
+            (
+                LOOPBACK,
+                Some("192.0.2.1, unknown"),
+                vec![TrustedProxy, NoAddress],
+            ),
+        ] {
+            let lines = Vec::from_iter(header.map(|value| ("x-forwarded-for", value)));
+            let headers = headers(&lines);
+            let hops = hops(ip(peer), &headers, &policy);
+            let shown = Vec::from_iter(hops.iter().map(|hop| hop.verdict));
+            assert_eq!(shown, verdicts, "{peer} {header:?}");
+            if matches!(shown.last(), Some(Client | FarthestTrusted)) {
+                let decided = client(ip(peer), Transport::Plain, &headers, &policy, &[]);
+                assert_eq!(hops.last().unwrap().address, decided.address.to_string());
+            }
+        }
+    }
 
     const LOOPBACK: &str = "127.0.0.1";
     const STRANGER: &str = "203.0.113.9";

@@ -43,6 +43,7 @@ pub mod rights;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
+pub mod snippets;
 pub mod tls_setting;
 pub mod tokens;
 pub mod totp;

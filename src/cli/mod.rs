@@ -9,6 +9,7 @@ mod claim_code;
 mod completions;
 mod import;
 mod openapi;
+mod proxy;
 mod reset_password;
 mod restore;
 mod serve;
@@ -53,6 +54,8 @@ enum Command {
     Ban(ban::Ban),
     /// Show, choose or turn off the certificate that is served
     Tls(tls::TlsCommand),
+    /// Print a configuration for a reverse proxy, ready to paste
+    Proxy(proxy::Proxy),
     /// Show the code that lets someone from outside set this host up
     ClaimCode(claim_code::ClaimCode),
     /// Put a good copy of the state back
@@ -86,6 +89,7 @@ pub fn run() -> ExitCode {
         Some(Command::ClaimCode(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Restore(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
         Some(Command::Import(command)) => at_desk(&arguments.places, |desk| command.run(desk)),
+        Some(Command::Proxy(command)) => command.run(),
         Some(Command::Openapi) => openapi::run(),
         Some(Command::Completions(command)) => command.run(&mut Arguments::command()),
     };

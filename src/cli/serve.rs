@@ -62,6 +62,7 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
         tokio::spawn(follow_tls(Arc::clone(&app)));
         tokio::spawn(feed_watchdog());
         for address in server.addresses()? {
+            app.listens_on(address);
             ui::line(&format!("listening on http://{address}"));
         }
         let _no_systemd = sd_notify::notify(&[NotifyState::Ready]);

@@ -28,6 +28,7 @@ mod password;
 mod profile;
 mod prometheus;
 mod proof;
+mod proxies;
 pub mod routes;
 pub mod server;
 mod sessions;

@@ -20,8 +20,8 @@ use super::guard::{Guard, admit, guard};
 use super::openapi::{Shape, Shapes};
 use super::visit::{Visit, first};
 use super::{
-    login, openapi, passkeys, password, profile, prometheus, sessions, setup, status, system, tls,
-    tokens, totp,
+    login, openapi, passkeys, password, profile, prometheus, proxies, sessions, setup, status,
+    system, tls, tokens, totp,
 };
 use crate::access::rights::Right;
 use crate::app::App;
@@ -116,6 +116,7 @@ pub fn routes() -> Vec<Route> {
     table.extend(passkey_routes());
     table.extend(token_routes());
     table.extend(tls_routes());
+    table.extend(proxy_routes());
     table.extend(host_routes());
     table
 }
@@ -322,6 +323,27 @@ fn tls_routes() -> Vec<Route> {
         post("/api/ssl/disable", Admin, tls::disable)
             .does("Takes a trial back, or turns HTTPS off.")
             .gives::<tls::OffAnswer>(),
+    ]
+}
+
+fn proxy_routes() -> Vec<Route> {
+    use Right::Admin;
+
+    vec![
+        get("/api/proxy/check", Admin, proxies::check)
+            .does("Says how this request came, and what of it is believed.")
+            .gives::<proxies::CheckAnswer>(),
+        post("/api/proxy/trust", Admin, proxies::trust)
+            .does("Trusts the proxies of a network to name their clients.")
+            .takes::<proxies::NetworkBody>()
+            .gives::<proxies::TrustedAnswer>(),
+        delete("/api/proxy/trust", Admin, proxies::distrust)
+            .does("Trusts them no longer.")
+            .takes::<proxies::NetworkBody>()
+            .gives::<proxies::TrustedAnswer>(),
+        get("/api/proxy/snippet", Admin, proxies::show_snippet)
+            .does("Returns a configuration for a proxy, to paste.")
+            .gives::<proxies::SnippetAnswer>(),
     ]
 }
 

@@ -193,6 +193,9 @@ pub(super) async fn first(
     let is_api = path.starts_with("/api/");
     let cors = cors_answer(headers, &live);
     let is_preflight = is_preflight(&method, headers, &cors);
+    if client.proxied && !client.peer_trusted {
+        app.proxies_seen.note(client.peer, app.clock.now());
+    }
     request.extensions_mut().insert(Visit {
         client,
         host_allowed,

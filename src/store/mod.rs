@@ -21,6 +21,7 @@ mod files;
 mod latest_copy;
 mod limits;
 mod recovery;
+mod settings_file;
 mod tls_files;
 mod writer;
 
@@ -45,6 +46,7 @@ pub use limits::{Held, HeldCode, Limits};
 pub use recovery::{
     Copy, CopyState, ImportError, Imported, RestoreError, copies, examine, import, restore,
 };
+pub use settings_file::set_list;
 pub use tls_files::{Look, PairText, TlsFiles, is_there};
 
 use crate::access::{Access, Use, Used};

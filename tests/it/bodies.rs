@@ -118,6 +118,16 @@ fn passkey_calls() -> [Call; 5] {
     ]
 }
 
+/// A call about a network that is no network.
+fn trust_call(method: &'static str) -> Call {
+    let right = json!({ "network": "nowhere" });
+    Call {
+        answers: 400,
+        is_old: false,
+        ..owners(method, "/api/proxy/trust", right, [&["network"], &[]])
+    }
+}
+
 /// A call about a certificate of a kind that there is not.
 fn tls_call(path: &'static str) -> Call {
     let right = json!({ "source": "borrowed" });
@@ -187,6 +197,7 @@ fn calls() -> Vec<Call> {
         },
     ]
     .into_iter()
+    .chain(["POST", "DELETE"].map(trust_call))
     .chain(["/api/ssl/configure", "/api/ssl/validate"].map(tls_call))
     .chain(passkey_calls())
     .collect()

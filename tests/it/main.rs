@@ -15,6 +15,7 @@ mod login;
 mod passkeys;
 mod password;
 mod profile;
+mod proxies;
 mod python;
 mod routes;
 mod sessions;

@@ -43,6 +43,10 @@ fn right_request(route: &Route) -> (String, Sent) {
             | "/api/auth/passkeys/register/start",
         )
         | ("DELETE", "/api/auth/passkeys/{id}") => json!({ "password": PASSWORD }),
+        (_, "/api/proxy/trust") => json!({ "network": "127.0.0.0/8" }),
+        ("GET", "/api/proxy/snippet") => {
+            return (path + "?kind=nginx&host=dash.example.net", Sent::nothing());
+        }
         ("POST", "/api/ssl/configure" | "/api/ssl/validate") => json!({ "source": "borrowed" }),
         ("PUT", "/api/auth/profile") => json!({ "display_name": "Home" }),
         ("POST", "/api/auth/profile/avatar") => return (path, Sent::of("image/gif", GIF)),

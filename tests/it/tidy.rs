@@ -131,6 +131,19 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/proxies_seen.rs",
+        &[
+            "crate::app",
+            "crate::cli",
+            "crate::config",
+            "crate::host",
+            "crate::http",
+            "crate::store",
+            "axum",
+            "tokio",
+        ],
+    ),
+    (
         "src/tls.rs",
         &[
             "crate::app",

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::passkeys::PasskeyFault;
+use super::proxies::ProxyFault;
 use super::tls::TlsFault;
 use crate::access::attempts::{SubjectKind, TooMany};
 use crate::access::avatar::AvatarError;
@@ -115,6 +116,8 @@ pub(super) enum Error {
     TokenNotFound,
     /// Something about passkeys.
     Passkey(PasskeyFault),
+    /// Something about proxies.
+    Proxy(ProxyFault),
     /// Something about HTTPS.
     Tls(Box<TlsFault>),
     /// There is no such session.
@@ -368,6 +371,7 @@ impl Error {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Passkey(fault) => fault.kind(),
             Self::Tls(fault) => fault.kind(),
+            Self::Proxy(fault) => fault.kind(),
             Self::TokenWish(error) => (StatusCode::BAD_REQUEST, error.code()),
             Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
@@ -400,6 +404,7 @@ impl Error {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind of failure")]
     fn body(self, code: &'static str) -> Failure {
         let mut body = Failure {
             error: self.short().to_owned(),
@@ -417,6 +422,7 @@ impl Error {
             Self::DisplayName(_) => body.field = Some("display_name".to_owned()),
             Self::Passkey(fault) => body.field = fault.field().map(str::to_owned),
             Self::Tls(fault) => body.refuse_tls(*fault),
+            Self::Proxy(fault) => body.field = fault.field().map(str::to_owned),
             Self::TokenWish(error) => body.field = error.field().map(str::to_owned),
             Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
                 body.field = Some("claim_code".to_owned());
@@ -501,6 +507,7 @@ impl Error {
             Self::Reauthentication { .. } => "Confirmation failed",
             Self::Passkey(fault) => fault.short(),
             Self::Tls(fault) => fault.short(),
+            Self::Proxy(fault) => fault.short(),
             Self::TokenWish(_) => "Invalid request",
             Self::NotProtected => "No password is configured",
             Self::TooManyAttempts { .. } => "Too many attempts",
