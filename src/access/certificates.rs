@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -458,6 +459,11 @@ pub struct SelfSigned {
 
 /// Makes a certificate for host names and addresses, with a new key on P-256.
 pub fn self_signed(names: &[String], now: Timestamp) -> Result<SelfSigned, SignError> {
+    let start_of_day = |time: Timestamp| {
+        let day = TimeZone::UTC.to_datetime(time).date();
+        let (month, number) = (day.month().unsigned_abs(), day.day().unsigned_abs());
+        rcgen::date_time_ymd(i32::from(day.year()), month, number)
+    };
     let mut wanted = rcgen::CertificateParams::new(names.to_vec())?;
     let mut subject = rcgen::DistinguishedName::new();
     let first = names.first().map_or("ProxMenux Monitor", String::as_str);
@@ -467,8 +473,8 @@ pub fn self_signed(names: &[String], now: Timestamp) -> Result<SelfSigned, SignE
     );
     subject.push(rcgen::DnType::OrganizationName, "ProxMenux Monitor");
     wanted.distinguished_name = subject;
-    wanted.not_before = at(now - OWN_PAST);
-    wanted.not_after = at(now + OWN_LIFE);
+    (wanted.not_before, wanted.not_after) =
+        (start_of_day(now - OWN_PAST), start_of_day(now + OWN_LIFE));
     wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     wanted.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     let key = rcgen::KeyPair::generate()?;
@@ -482,12 +488,6 @@ pub fn self_signed(names: &[String], now: Timestamp) -> Result<SelfSigned, SignE
 /// Returns whether a certificate that we signed is near its end, and should be made anew.
 pub fn should_renew(info: &CertificateInfo, now: Timestamp) -> bool {
     info.days_left(now) < OWN_RENEWAL
-}
-
-/// Returns `time` as the library takes it.
-fn at(time: Timestamp) -> time::OffsetDateTime {
-    time::OffsetDateTime::from_unix_timestamp(time.as_second())
-        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -538,7 +538,7 @@ mod tests {
             (info.key_kind.as_str(), info.is_self_signed),
             ("EC P-256", true)
         );
-        assert_eq!(info.days_left(now()), 397);
+        assert_eq!(info.days_left(now()), 396);
         assert!(!should_renew(&info, now()));
         assert!(should_renew(
             &info,
