@@ -168,12 +168,15 @@ export async function startServer({ state, settings } = {}) {
   return new Server(folder).start();
 }
 
+/** How Chromium is started. */
+export const CHROMIUM_OPTIONS = {
+  executablePath: CHROMIUM,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+};
+
 /** Opens a browser of its own: no cookies, no storage. */
 export async function newContext({ width = 1280, height = 800, locale = 'en-GB', theme = 'light', bypassCSP = false, motion = 'no-preference' } = {}) {
-  browser ??= await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser ??= await chromium.launch(CHROMIUM_OPTIONS);
   const context = await browser.newContext({ viewport: { width, height }, locale, colorScheme: theme, bypassCSP, reducedMotion: motion });
   context.setDefaultTimeout(WAIT_MS);
   const seen = { hosts: new Set(), requests: [], errors: [] };
