@@ -21,17 +21,19 @@ use crate::access::random;
 use crate::access::rights::Door;
 use crate::access::tokens::lifecycle::Reminder;
 use crate::clock::Clock;
-use crate::config::{AuditTime, Locations, PORT, Settings, TrustedFrom};
+use crate::config::{AuditTime, Locations, PORT, Settings, TrustedFrom, environment};
 use crate::derivations::Derivations;
 use crate::enrolments::Enrolments;
+use crate::host::pty::{Login, Surroundings};
 use crate::host::system::{Identity, System};
 use crate::passkey_ceremonies::PasskeyCeremonies;
-use crate::proxies_seen::ProxiesSeen;
+use crate::proxies_seen::{ProxiesSeen, SocketTrials};
 pub use crate::store::CopyState;
 use crate::store::{
     AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported, Limits,
     Notice, Observer, RestoreError, State, StatePaths, Store, StoreError, TlsFiles, set_list,
 };
+use crate::terminals::{Patience, Terminals};
 use crate::tls::Tls;
 use crate::token_memory::TokenMemory;
 
@@ -64,6 +66,10 @@ pub struct App {
     pub tls: Tls,
     /// Proxies that were seen but are not trusted.
     pub proxies_seen: ProxiesSeen,
+    /// Pages that try whether a WebSocket comes through.
+    pub socket_trials: SocketTrials,
+    /// Shells that run.
+    pub terminals: Terminals,
     /// The machine.
     pub system: System,
     /// The right to send a picture: few at a time, since each is held in memory.
@@ -190,8 +196,13 @@ impl App {
             tokens: TokenMemory::default(),
             tls,
             proxies_seen: ProxiesSeen::default(),
+            socket_trials: SocketTrials::default(),
             settings_file: locations.settings.clone(),
             listening: OnceLock::new(),
+            terminals: Terminals::new(
+                Login::of_service(&Surroundings::read(environment)),
+                Patience::default(),
+            ),
             system,
             uploads: Semaphore::new(UPLOADS),
             decoding: Semaphore::new(1),

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
@@ -213,6 +214,26 @@ pub enum AuditTime {
     Utc,
 }
 
+/// How long nobody may type in a terminal before it is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "u32")]
+pub struct TerminalIdle(
+    /// None is for ever.
+    pub Option<Duration>,
+);
+
+impl From<u32> for TerminalIdle {
+    fn from(minutes: u32) -> Self {
+        Self((minutes > 0).then(|| Duration::from_mins(u64::from(minutes))))
+    }
+}
+
+impl Default for TerminalIdle {
+    fn default() -> Self {
+        Self::from(15)
+    }
+}
+
 /// What the owner has decided that is no secret: `monitor.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -228,6 +249,8 @@ pub struct Settings {
     pub open_mode_public: bool,
     /// How long a session may be idle; none is for ever.
     pub idle: Option<SignedDuration>,
+    /// How long nobody may type in a terminal.
+    pub terminal_idle: TerminalIdle,
     /// Pages of other origins that may use the API.
     pub cors_origins: Vec<Origin>,
     /// How much anyone is told.
@@ -300,6 +323,7 @@ struct File {
     setup: SetupFrom,
     open_mode_public: bool,
     idle_minutes: u32,
+    terminal_idle_minutes: TerminalIdle,
     cors_origins: Vec<Origin>,
     system_info: PublicInfo,
     audit_time: AuditTime,
@@ -315,6 +339,7 @@ const KNOWN_KEYS: &[&str] = &[
     "setup",
     "open_mode_public",
     "idle_minutes",
+    "terminal_idle_minutes",
     "cors_origins",
     "system_info",
     "audit_time",
@@ -421,6 +446,7 @@ impl Settings {
             open_mode_public: file.open_mode_public,
             idle: (file.idle_minutes > 0)
                 .then(|| SignedDuration::from_mins(i64::from(file.idle_minutes))),
+            terminal_idle: file.terminal_idle_minutes,
             cors_origins: file.cors_origins,
             system_info: file.system_info,
             audit_time: file.audit_time,
@@ -438,11 +464,12 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// Reads a variable of the environment; an empty one counts as missing.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where the environment is read"
 )]
-fn environment(name: &str) -> Option<String> {
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -483,6 +510,7 @@ mod tests {
             setup = "code"
             open_mode_public = true
             idle_minutes = 15
+            terminal_idle_minutes = 5
             cors_origins = ["https://home.example.net"]
             system_info = "status"
             audit_time = "utc"
@@ -497,11 +525,23 @@ mod tests {
         assert_eq!(settings.proxies.header, ClientAddressHeader::XRealIp);
         assert_eq!(settings.setup, SetupFrom::Code);
         assert_eq!(settings.idle, Some(SignedDuration::from_mins(15)));
+        let five = Some(Duration::from_mins(5));
+        assert_eq!(settings.terminal_idle, TerminalIdle(five));
         assert_eq!(settings.system_info, PublicInfo::Status);
         assert_eq!(settings.tls_trial.get(), SignedDuration::from_secs(30));
         assert!(settings.open_mode_public && settings.hsts && settings.proxy_protocol);
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("colour"), "{told:?}");
+    }
+
+    #[test]
+    fn a_terminal_is_locked_after_a_while_unless_that_is_turned_off() {
+        let limit = |text| {
+            let (settings, _) = read(text, &Overrides::default()).unwrap();
+            settings.terminal_idle.0
+        };
+        assert_eq!(limit(""), Some(Duration::from_mins(15)));
+        assert_eq!(limit("terminal_idle_minutes = 0"), None);
     }
 
     #[test]
@@ -511,6 +551,8 @@ mod tests {
             "idle_minutes = -1",
             "tls_trial_seconds = 4",
             "tls_trial_seconds = 3601",
+            "terminal_idle_minutes = -1",
+            "terminal_idle_minutes = \"never\"",
             "trusted_proxies = [\"0.0.0.0/0\"]",
             "trusted_proxies = [\"proxy\"]",
             "host_names = [\"a/b\"]",

@@ -11,6 +11,7 @@
 //! | [`config`] | arguments, environment and settings |
 //! | [`derivations`] | the bounded pool for passwords |
 //! | [`passkey_ceremonies`] | passkeys that are being made or used |
+//! | [`terminals`] | shells that run, and tickets to them |
 //! | [`token_memory`] | tokens that were seen |
 //! | [`proxies_seen`] | proxies that were seen but are not trusted |
 //! | [`tls`] | TLS as it is served |
@@ -28,5 +29,6 @@ pub mod http;
 pub mod passkey_ceremonies;
 pub mod proxies_seen;
 pub mod store;
+pub mod terminals;
 pub mod tls;
 pub mod token_memory;

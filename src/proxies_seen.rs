@@ -1,11 +1,14 @@
 //! Proxies that were seen but are not trusted, in memory only, bounded: so that the owner can trust
 //! them with one click.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::access::digest::Digest;
+use crate::access::random::{self, RandomError};
 
 /// How many are remembered. Anybody may send such a header, and push others out.
 const MOST: usize = 64;
@@ -26,6 +29,42 @@ pub struct SeenProxy {
 /// Those that were seen.
 #[derive(Debug, Default)]
 pub struct ProxiesSeen(Mutex<HashMap<IpAddr, SeenProxy>>);
+
+/// Tickets with which a page tries whether a WebSocket comes through its proxies: each opens one
+/// that says back what it is told once, and nothing else.
+#[derive(Debug, Default)]
+pub struct SocketTrials(Mutex<VecDeque<(Digest, Timestamp)>>);
+
+impl SocketTrials {
+    /// How many wait at most; a new one ends the oldest.
+    const MOST: usize = 32;
+    /// For how long one is good.
+    const LIFETIME: SignedDuration = SignedDuration::from_mins(1);
+
+    /// Makes a ticket.
+    pub fn issue(&self, now: Timestamp) -> Result<String, RandomError> {
+        let ticket = random::hex::<32>()?;
+        let mut waiting = self.lock();
+        if waiting.len() >= Self::MOST {
+            waiting.pop_front();
+        }
+        waiting.push_back((Digest::of(ticket.as_bytes()), now + Self::LIFETIME));
+        Ok(ticket)
+    }
+
+    /// Takes a ticket; true once, in time.
+    pub fn redeem(&self, ticket: &str, now: Timestamp) -> bool {
+        let digest = Digest::of(ticket.as_bytes());
+        let mut waiting = self.lock();
+        let place = waiting.iter().position(|(known, _)| *known == digest);
+        let taken = place.and_then(|place| waiting.remove(place));
+        taken.is_some_and(|(_, ends_at)| now < ends_at)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Digest, Timestamp)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ProxiesSeen {
     /// Remembers one.
@@ -81,6 +120,17 @@ mod tests {
         let lately = seen.lately(now());
         assert_eq!((lately.len(), lately[0].requests), (1, 2));
         assert!(seen.lately(now() + FOR).is_empty());
+    }
+
+    #[test]
+    fn a_ticket_opens_one_socket_in_time() {
+        let trials = SocketTrials::default();
+        let (first, late) = (trials.issue(now()).unwrap(), trials.issue(now()).unwrap());
+
+        assert!(!trials.redeem("", now()));
+        assert!(trials.redeem(&first, now()));
+        assert!(!trials.redeem(&first, now()));
+        assert!(!trials.redeem(&late, now() + SocketTrials::LIFETIME));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 use jiff::ZonedDateTime;
 
+use super::terminal::{TerminalStep, Who};
+
 /// Who did it and from where, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actor {
@@ -66,6 +68,8 @@ pub enum Purpose {
     MakeToken,
     /// Adding, renaming or removing a passkey.
     ChangePasskeys,
+    /// Opening a terminal, or coming back to a locked one.
+    OpenTerminal,
 }
 
 impl Purpose {
@@ -80,6 +84,7 @@ impl Purpose {
             Self::RenewBackupCodes => "renew_backup_codes",
             Self::MakeToken => "make_token",
             Self::ChangePasskeys => "change_passkeys",
+            Self::OpenTerminal => "open_terminal",
         }
     }
 }
@@ -257,6 +262,13 @@ pub enum Event {
         /// The network.
         network: String,
     },
+    /// Something about a terminal.
+    Terminal {
+        /// Whose it is.
+        holder: Who,
+        /// What.
+        step: TerminalStep,
+    },
     /// The state file cannot be trusted.
     StateLocked {
         /// What is wrong.
@@ -344,6 +356,7 @@ impl Event {
             | Self::AvatarChanged
             | Self::AvatarRemoved
             | Self::TokenFirstUsed { .. }
+            | Self::Terminal { .. }
             | Self::PenaltyLifted { .. }
             | Self::TlsTried { .. }
             | Self::TlsChanged { .. }
@@ -396,6 +409,7 @@ impl Event {
             Self::TlsExpiring { .. } => "tls certificate expires soon",
             Self::ProxyTrusted { .. } => "proxy trusted",
             Self::ProxyDistrusted { .. } => "proxy no longer trusted",
+            Self::Terminal { step, .. } => step.text(),
             Self::StateLocked { .. } => "state locked",
             Self::StateUnlocked => "state unlocked",
             Self::StateReloaded => "state changed outside the server",
@@ -448,6 +462,7 @@ impl Event {
             Self::TokenRefused { token, reason } => {
                 fields(line, [("token", token), ("reason", reason)]);
             }
+            Self::Terminal { holder, step } => write_terminal(line, holder, step),
             Self::TlsTried { source } | Self::TlsChanged { source } => {
                 field(line, "source", source);
             }
@@ -511,6 +526,28 @@ const MAX_VALUE: usize = 64;
 
 fn field(line: &mut String, key: &str, value: &str) {
     let _infallible = write!(line, " {key}={}", Encoded(value));
+}
+
+fn write_terminal(line: &mut String, holder: &Who, step: &TerminalStep) {
+    match holder {
+        Who::Session(session) => field(line, "session", session),
+        Who::Token(token) => field(line, "token", token),
+        Who::OpenMode(_) => {}
+    }
+    match step {
+        TerminalStep::Opened { terminal } | TerminalStep::Resumed { terminal } => {
+            field(line, "terminal", terminal);
+        }
+        TerminalStep::Closed {
+            terminal,
+            reason,
+            seconds,
+        } => {
+            fields(line, [("terminal", terminal), ("reason", reason)]);
+            number(line, "seconds", *seconds);
+        }
+        TerminalStep::Refused { reason } => field(line, "reason", reason),
+    }
 }
 
 fn fields(line: &mut String, pairs: [(&str, &str); 2]) {

@@ -14,6 +14,7 @@
 //! | passkeys are made, used and removed | [`passkeys`] |
 //! | sessions and known devices live and end | [`sessions`] |
 //! | API tokens count, and revoked ones do not | [`tokens`], [`jwt`] |
+//! | a terminal is had, kept and lost | [`terminal`] |
 //! | a route decides whom it answers | [`rights`] |
 //! | the client's address is found | [`address`] |
 //! | host names and origins are checked | [`hosts`] |
@@ -44,6 +45,7 @@ pub mod sessions;
 pub mod setup;
 pub mod sign_in;
 pub mod snippets;
+pub mod terminal;
 pub mod tls_setting;
 pub mod tokens;
 pub mod totp;

@@ -35,6 +35,8 @@ pub enum Right {
     Admin,
     /// A person's session; no token, however strong.
     Session,
+    /// A session, or a token with full rights that was made for it.
+    Terminal,
 }
 
 /// How far an API token reaches; each includes the ones before it.
@@ -86,7 +88,7 @@ impl Scope {
             Right::Public | Right::Setup | Right::Metrics => true,
             Right::Read | Right::Trial => self >= Self::ReadOnly,
             Right::Operate => self >= Self::Operator,
-            Right::Admin => self >= Self::FullAdmin,
+            Right::Admin | Right::Terminal => self >= Self::FullAdmin,
             Right::Reopen | Right::Session => false,
         }
     }
@@ -184,7 +186,8 @@ pub fn decide(
         | Right::Trial
         | Right::Operate
         | Right::Admin
-        | Right::Session => false,
+        | Right::Session
+        | Right::Terminal => false,
     };
     if is_open_to_all {
         return Ok(match credential {
@@ -198,12 +201,16 @@ pub fn decide(
     }
     match credential {
         Credential::Session(session) => Ok(Caller::Session(session)),
-        Credential::Token(token) if token.scope.reaches(right) => Ok(Caller::Token(token)),
+        Credential::Token(token) if is_enough(&token, right) => Ok(Caller::Token(token)),
         Credential::Token(_) => Err(Refusal::InsufficientScope),
         Credential::Missing | Credential::Malformed | Credential::Invalid => {
             Err(refusal(door, &credential, visitor))
         }
     }
+}
+
+fn is_enough(token: &TokenIdentity, right: Right) -> bool {
+    token.scope.reaches(right) && (right != Right::Terminal || token.terminal)
 }
 
 fn refusal(door: Door, credential: &Credential, visitor: Visitor) -> Refusal {
@@ -253,6 +260,30 @@ mod tests {
                 Err(Refusal::InsufficientScope)
             );
         }
+    }
+
+    #[test]
+    fn a_terminal_is_for_people_and_tokens_made_for_it() {
+        let made_for_it = |scope, terminal| {
+            Credential::Token(TokenIdentity {
+                id: "0123456789abcdef".to_owned(),
+                name: "robot".to_owned(),
+                scope,
+                terminal,
+            })
+        };
+        for (scope, terminal, allowed) in [
+            (Scope::FullAdmin, true, Ok(())),
+            (Scope::FullAdmin, false, Err(Refusal::InsufficientScope)),
+            (Scope::Operator, true, Err(Refusal::InsufficientScope)),
+        ] {
+            let credential = made_for_it(scope, terminal);
+            assert_eq!(may(Door::Protected, Right::Terminal, credential), allowed);
+        }
+        assert_eq!(
+            may(Door::Protected, Right::Terminal, Credential::Missing),
+            Err(Refusal::AuthenticationRequired)
+        );
     }
 
     #[test]

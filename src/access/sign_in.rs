@@ -358,7 +358,11 @@ impl Access {
         Ok(factors)
     }
 
-    fn consume(&mut self, second: &SecondFactor, now: Timestamp) -> Result<(), ProofError> {
+    pub(super) fn consume(
+        &mut self,
+        second: &SecondFactor,
+        now: Timestamp,
+    ) -> Result<(), ProofError> {
         match second {
             SecondFactor::Step(step) => {
                 if self.spent_steps().contains(*step, now) {

@@ -66,7 +66,13 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
             ui::line(&format!("listening on http://{address}"));
         }
         let _no_systemd = sd_notify::notify(&[NotifyState::Ready]);
+        let stopping = Arc::clone(&app);
+        let stop = async move {
+            stop.await;
+            stopping.terminals.stop();
+        };
         server.run(&app, router(&app, assets), stop).await;
+        app.terminals.stopped().await;
         let _no_systemd = sd_notify::notify(&[NotifyState::Stopping]);
         anyhow::Ok(())
     });

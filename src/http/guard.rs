@@ -13,6 +13,7 @@ use super::error::Error;
 use super::visit::Visit;
 use crate::access::audit::Event;
 use crate::access::digest::Digest;
+use crate::access::jwt::{Claims, SigningSecret};
 use crate::access::rights::{Caller, Credential, Refusal, Right, decide};
 use crate::access::sessions::{SessionIdentity, SessionRefusal};
 use crate::access::tokens::TokenIdentity;
@@ -136,6 +137,20 @@ fn worth(app: &App, access: &Access, visit: &Visit, (token, hash): (&str, Digest
             Credential::Invalid
         }
     }
+}
+
+/// Returns what is known of the token in these headers, if we signed it. Whether it still counts is
+/// another question.
+pub(super) fn presented(
+    app: &App,
+    access: &Access,
+    headers: &HeaderMap,
+) -> Option<(Digest, Arc<Claims>, SigningSecret)> {
+    let token = bearer_of(headers).ok()?;
+    let secret = access.signing_secret()?;
+    let hash = Digest::of(token.as_bytes());
+    let claims = app.tokens.verify(token, &hash, secret).ok()?;
+    Some((hash, claims, secret.clone()))
 }
 
 /// Returns the token of `Bearer <token>`: the scheme in any case, exactly two parts.

@@ -35,6 +35,7 @@ mod sessions;
 mod setup;
 mod status;
 mod system;
+mod terminal;
 mod tls;
 mod tokens;
 mod totp;

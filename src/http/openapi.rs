@@ -149,6 +149,9 @@ fn needs(right: Right) -> Option<&'static str> {
         Right::Operate => Some("a session, or a token with the scope operator"),
         Right::Admin => Some("a session, or a token with the scope full_admin"),
         Right::Session => Some("a session"),
+        Right::Terminal => {
+            Some("a session, or a token with the scope full_admin that was made with `terminal`")
+        }
     }
 }
 
@@ -162,7 +165,7 @@ fn path_names(path: &str) -> Vec<Value> {
 }
 
 fn operation_id(route: &Route) -> String {
-    let path = route.path.trim_start_matches("/api/");
+    let path = route.path.trim_start_matches("/api");
     let words = path
         .split(['/', '-', '.', '{', '}'])
         .filter(|word| !word.is_empty());

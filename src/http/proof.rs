@@ -14,6 +14,7 @@ use crate::access::digest::Digest;
 use crate::access::passwords::{self, Password, Verification};
 use crate::access::rights::Refusal;
 use crate::access::sign_in::{CodeDemand, Proof, ProofError, SecondFactor};
+use crate::access::terminal::CodeProof;
 use crate::access::totp::{self, BackupOutcome, Code, CodeCheck, Enrolment, TotpCode};
 use crate::access::{Access, Account};
 use crate::app::App;
@@ -186,6 +187,31 @@ pub(super) async fn prove(
             second,
         },
         device,
+    })
+}
+
+/// Checks a code by itself, from somebody whose session has proved the password before.
+pub(super) async fn prove_code(
+    app: &Arc<App>,
+    presenter: &Presenter,
+    typed: &str,
+    purpose: Purpose,
+) -> Result<CodeProof, ProofRefusal> {
+    let now = app.clock.now();
+    let access = app.store.read().map_err(|lock| locked(presenter, lock))?;
+    let asked = access.account().zip(access.second_factor());
+    let (account, second_factor) = asked.ok_or(ProofRefusal::NotProtected)?;
+    let attempt = Attempt {
+        app,
+        presenter,
+        device: presenter.known_device(&access, now),
+        user: Some(account.username.to_owned()),
+        purpose,
+    };
+    let held = attempt.begin(now)?;
+    Ok(CodeProof {
+        app: second_factor.clone(),
+        second: attempt.check_code(&access, typed, held).await?,
     })
 }
 

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{FromRequestParts as _, Query, Request, State};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,14 +17,20 @@ use super::error::Error;
 use super::extract::Json;
 use super::sessions::tell;
 use super::system::measure;
+use super::terminal::TerminalFault;
 use super::visit::Visit;
 use crate::access::address::{Hop, HopVerdict, Network, hops, is_forwarding, parse_trusted};
 use crate::access::audit::Event;
+use crate::access::hosts::websocket_origin_allowed;
 use crate::access::rfc3339;
 use crate::access::snippets::{Kind, Place, Snippet, snippet};
 use crate::app::{App, TrustError};
 use crate::config::TrustedFrom;
 
+/// The longest word that is said back.
+const LONGEST_WORD: usize = 64;
+/// For how long one is waited for.
+const SOCKET_PATIENCE: Duration = Duration::from_secs(10);
 /// The most that is shown of a header.
 const MOST_SHOWN: usize = 512;
 
@@ -62,6 +71,8 @@ pub(super) struct CheckAnswer {
     suggestion: Option<String>,
     /// Proxies of the last hour that are not trusted.
     seen: Vec<ShownProxy>,
+    /// Where a page may try once, within a minute, whether a WebSocket comes through.
+    socket: String,
 }
 
 /// A forwarding header.
@@ -150,7 +161,10 @@ pub(super) async fn check(
     State(app): State<Arc<App>>,
     visit: Visit,
     headers: HeaderMap,
-) -> axum::Json<CheckAnswer> {
+) -> Result<axum::Json<CheckAnswer>, Error> {
+    let now = app.clock.now();
+    let ticket = app.socket_trials.issue(now);
+    let ticket = ticket.map_err(|error| Error::Internal(error.into()))?;
     let (client, settings) = (&visit.client, &visit.live.settings);
     let believed = |name: &str| {
         client.peer_trusted
@@ -169,11 +183,11 @@ pub(super) async fn check(
         believed: believed(name.as_str()),
     });
     let chain = hops(client.peer, &headers, &settings.proxies).into_iter();
-    let seen = app.proxies_seen.lately(app.clock.now()).into_iter();
+    let seen = app.proxies_seen.lately(now).into_iter();
     let host = headers
         .get(HOST)
         .map(|host| String::from_utf8_lossy(host.as_bytes()));
-    axum::Json(CheckAnswer {
+    Ok(axum::Json(CheckAnswer {
         success: true,
         peer: client.peer,
         peer_trusted: client.peer_trusted,
@@ -197,7 +211,43 @@ pub(super) async fn check(
                 requests: proxy.requests,
             })
             .collect(),
-    })
+        socket: format!("ws/proxy-check?ticket={ticket}"),
+    }))
+}
+
+/// Says back once what it is told, so that a page sees whether a WebSocket comes through.
+pub(super) async fn say_back(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    request: Request,
+) -> Result<Response, Error> {
+    let (mut parts, _no_body) = request.into_parts();
+    let authority = parts.uri.authority().map(ToString::to_string);
+    let allowed = &visit.live.settings.cors_origins;
+    if !websocket_origin_allowed(&parts.headers, authority.as_deref(), allowed) {
+        return Err(Error::ForeignOrigin);
+    }
+    let ticket = parts
+        .uri
+        .query()
+        .and_then(|query| query.strip_prefix("ticket="));
+    let ticket = ticket.unwrap_or_default().to_owned();
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|_plain_request| TerminalFault::UpgradeRequired)?;
+    if !app.socket_trials.redeem(&ticket, app.clock.now()) {
+        return Err(TerminalFault::TicketInvalid.into());
+    }
+    let upgrade = upgrade
+        .max_message_size(LONGEST_WORD)
+        .max_frame_size(LONGEST_WORD);
+    Ok(upgrade.on_upgrade(|mut socket| async move {
+        let word = tokio::time::timeout(SOCKET_PATIENCE, socket.recv()).await;
+        if let Ok(Some(Ok(word @ Message::Text(_)))) = word {
+            let _gone = socket.send(word).await;
+        }
+        let _gone = socket.send(Message::Close(None)).await;
+    }))
 }
 
 fn shown_hop(hop: Hop) -> ShownHop {

@@ -21,7 +21,7 @@ use super::openapi::{Shape, Shapes};
 use super::visit::{Visit, first};
 use super::{
     login, openapi, passkeys, password, profile, prometheus, proxies, sessions, setup, status,
-    system, tls, tokens, totp,
+    system, terminal, tls, tokens, totp,
 };
 use crate::access::rights::Right;
 use crate::app::App;
@@ -118,6 +118,7 @@ pub fn routes() -> Vec<Route> {
     table.extend(tls_routes());
     table.extend(proxy_routes());
     table.extend(host_routes());
+    table.extend(terminal_routes());
     table
 }
 
@@ -341,6 +342,8 @@ fn proxy_routes() -> Vec<Route> {
             .does("Trusts them no longer.")
             .takes::<proxies::NetworkBody>()
             .gives::<proxies::TrustedAnswer>(),
+        get("/ws/proxy-check", Right::Public, proxies::say_back)
+            .does("Says back one word over a WebSocket, for who has a ticket of the check."),
         get("/api/proxy/snippet", Admin, proxies::show_snippet)
             .does("Returns a configuration for a proxy, to paste.")
             .gives::<proxies::SnippetAnswer>(),
@@ -364,6 +367,22 @@ fn host_routes() -> Vec<Route> {
         get("/api/prometheus", Metrics, prometheus::show)
             .does("Returns the figures for Prometheus, as text."),
         get("/api/openapi.json", Metrics, openapi::show).does("Returns this document."),
+    ]
+}
+
+fn terminal_routes() -> Vec<Route> {
+    use Right::{Public, Read, Terminal};
+
+    vec![
+        post("/api/terminal/ticket", Terminal, terminal::ticket)
+            .does("Gives a ticket, good for ten seconds, to a new terminal or back to one.")
+            .takes::<terminal::TicketBody>()
+            .gives::<terminal::TicketAnswer>(),
+        get("/api/terminal/health", Read, terminal::health)
+            .does("Says how many terminals there are.")
+            .gives::<terminal::HealthAnswer>(),
+        get("/ws/terminal", Public, terminal::connect)
+            .does("Opens the WebSocket of a terminal; the ticket is in the address."),
     ]
 }
 

@@ -142,6 +142,12 @@ fn tls_call(path: &'static str) -> Call {
     }
 }
 
+/// The call that asks for a terminal.
+fn terminal_call() -> Call {
+    let fields: &[&str] = &["resume", "password", "totp_code"];
+    owners("POST", "/api/terminal/ticket", json!({}), [&[], fields])
+}
+
 fn calls() -> Vec<Call> {
     let credentials = json!({ "username": USER, "password": PASSWORD });
     let change = json!({ "old_password": PASSWORD, "new_password": OTHER_PASSWORD });
@@ -200,6 +206,7 @@ fn calls() -> Vec<Call> {
     .chain(["POST", "DELETE"].map(trust_call))
     .chain(["/api/ssl/configure", "/api/ssl/validate"].map(tls_call))
     .chain(passkey_calls())
+    .chain([terminal_call()])
     .collect()
 }
 
@@ -530,6 +537,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "allowed_networks",
         "terminal",
         "overlap_hours",
+        "resume",
     ];
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -23,6 +23,7 @@ mod setup;
 mod soft_passkey;
 mod state;
 mod status;
+mod terminal;
 mod tidy;
 mod tls;
 mod token_lifecycle;

@@ -6,8 +6,10 @@ interface Graph { getModuleInfo(id: string): { importedIds: readonly string[] } 
 
 const ENTRY = fileURLToPath(new URL('../index.html', import.meta.url));
 const SHARED = /node_modules|src\/(?:api|lib|state|parts|texts)\//;
-/** The second language comes alone, when it is the reader's. */
-const ALONE = /src\/texts\/es\.ts/;
+/** The second language comes alone, when it is the reader's; the terminal's words come with the terminal. */
+const ALONE = /src\/texts\/(?:es\.ts|terminal\/)/;
+/** The terminal is large, and few visits open it. */
+const TERMINAL = /node_modules\/@xterm\//;
 
 let first: ReadonlySet<string> | null = null;
 
@@ -25,6 +27,7 @@ function neededAtFirst(graph: Graph): ReadonlySet<string> {
 
 /** Two shared chunks instead of thirty crumbs; each screen stays apart. A chunk takes along what it imports, so the order counts. */
 export const chunks = [
+  { name: (id: string): string | null => (TERMINAL.test(id) ? 'xterm' : null), debugName: 'xterm', priority: 3 },
   { name: (id: string, graph: Graph): string | null => (isShared(id) && isFirst(id, graph) ? 'shared' : null), debugName: 'shared', priority: 2 },
   { name: (id: string): string | null => (isShared(id) ? 'inside' : null), debugName: 'inside', priority: 1 },
 ];

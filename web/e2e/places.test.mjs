@@ -143,9 +143,9 @@ for (const width of [320, 390, 768]) {
       await page.locator('#password').fill(PASSWORD);
       await page.keyboard.press('Enter');
       await page.locator('nav.bar').waitFor();
-      for (const path of ['/', '/security', '/profile', '/settings']) {
+      for (const path of ['/', '/terminal', '/security', '/profile', '/settings']) {
         await page.goto(server.url + path);
-        await page.locator(path === '/' ? 'article' : '.panel').first().waitFor();
+        await page.locator({ '/': 'article', '/terminal': '.xterm-rows' }[path] ?? '.panel').first().waitFor();
         assert.equal(await runsOver(), false, `${path} in ${locale}`);
       }
     }

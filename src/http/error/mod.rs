@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::passkeys::PasskeyFault;
 use super::proxies::ProxyFault;
+use super::terminal::TerminalFault;
 use super::tls::TlsFault;
 use crate::access::attempts::{SubjectKind, TooMany};
 use crate::access::avatar::AvatarError;
@@ -120,6 +121,8 @@ pub(super) enum Error {
     Proxy(ProxyFault),
     /// Something about HTTPS.
     Tls(Box<TlsFault>),
+    /// Something about terminals.
+    Terminal(TerminalFault),
     /// There is no such session.
     SessionNotFound,
     /// There is no session to resume.
@@ -372,6 +375,7 @@ impl Error {
             Self::Passkey(fault) => fault.kind(),
             Self::Tls(fault) => fault.kind(),
             Self::Proxy(fault) => fault.kind(),
+            Self::Terminal(fault) => fault.kind(),
             Self::TokenWish(error) => (StatusCode::BAD_REQUEST, error.code()),
             Self::TokenNotFound => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::SessionNotFound => (StatusCode::NOT_FOUND, "session_not_found"),
@@ -424,6 +428,7 @@ impl Error {
             Self::Tls(fault) => body.refuse_tls(*fault),
             Self::Proxy(fault) => body.field = fault.field().map(str::to_owned),
             Self::TokenWish(error) => body.field = error.field().map(str::to_owned),
+            Self::Terminal(fault) => body.requires_totp = fault.requires_totp(),
             Self::SetUp(SetupRefusal::CodeRequired | SetupRefusal::CodeWrong) => {
                 body.field = Some("claim_code".to_owned());
             }
@@ -508,6 +513,7 @@ impl Error {
             Self::Passkey(fault) => fault.short(),
             Self::Tls(fault) => fault.short(),
             Self::Proxy(fault) => fault.short(),
+            Self::Terminal(fault) => fault.short(),
             Self::TokenWish(_) => "Invalid request",
             Self::NotProtected => "No password is configured",
             Self::TooManyAttempts { .. } => "Too many attempts",

@@ -51,6 +51,7 @@ impl Error {
             Self::Passkey(fault) => fault.sentence(),
             Self::Tls(fault) => fault.sentence(),
             Self::Proxy(fault) => fault.sentence(),
+            Self::Terminal(fault) => fault.sentence(),
             Self::TokenWish(error) => error.sentence(),
             Self::TokenNotFound => "There is no such token; the list shows which there are.".to_owned(),
             Self::SessionNotFound => "There is no such session; it may have ended already.".to_owned(),

@@ -158,3 +158,23 @@ describe('the client', () => {
     expect(hooks.onLocked).toHaveBeenCalledOnce();
   });
 });
+
+describe('the terminal', () => {
+  test('a ticket is asked for with what is proved, and with the shell that runs on', async () => {
+    answers['/pve/api/terminal/ticket'] = [{ body: { success: true, ticket: 't', terminal_id: 'a' } }, { status: 403, body: { success: false, code: 'step_up_required' } }];
+    expect(await client.terminalTicket(null, {})).toMatchObject({ ticket: 't', terminal_id: 'a' });
+    await expect(client.terminalTicket('a', { password: 'p', totp_code: '123456' })).rejects.toMatchObject({ code: 'step_up_required' });
+    expect(calls.map((call) => call.json)).toEqual([{}, { password: 'p', totp_code: '123456', resume: 'a' }]);
+  });
+
+  test.each([
+    ['https://example.net/pve/terminal', 'wss://example.net/pve/ws/terminal?ticket=a%2Bb&cols=118&rows=32'],
+    ['http://192.0.2.10:8008/pve/terminal', 'ws://192.0.2.10:8008/pve/ws/terminal?ticket=a%2Bb&cols=118&rows=32'],
+  ])('its socket goes where the page came from: %s', (href, socket) => {
+    const opened: string[] = [];
+    vi.stubGlobal('location', { href });
+    vi.stubGlobal('WebSocket', function record(url: URL): void { opened.push(url.href); });
+    client.terminalSocket('a+b', { cols: 118, rows: 32 });
+    expect(opened).toEqual([socket]);
+  });
+});

@@ -1,7 +1,7 @@
 // The only place that talks to the server: one function per endpoint. It keeps the session's token
 // in memory and nowhere else, and knows nothing of the page.
 
-import type { ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo } from './types.ts';
+import type { ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo, TerminalTicket } from './types.ts';
 
 const TIMEOUT_MS = 15_000;
 /** A password is checked in a queue, so an answer may take longer. */
@@ -273,6 +273,22 @@ export const rotateApiToken = (id: string, overlapHours: number, proof: Proof): 
 
 export const revokeApiToken = (id: string): Promise<object> =>
   call(`auth/api-tokens/${encodeURIComponent(id)}`, { method: 'DELETE' });
+
+// The terminal.
+
+/** Asks for the one-time ticket of a shell: a new one, or one that runs on. */
+export const terminalTicket = (resume: string | null, proof: Proof): Promise<TerminalTicket> =>
+  confirmed<TerminalTicket>('terminal/ticket', { ...proof, ...(resume === null ? {} : { resume }) });
+
+export const terminalHealth = (): Promise<{ terminals: number; most: number }> => call('terminal/health');
+
+/** Opens a shell's socket. */
+export function terminalSocket(ticket: string, size: { cols: number; rows: number }): WebSocket {
+  const url = new URL(`${hooks.base}ws/terminal`, location.href);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.search = new URLSearchParams({ ticket, cols: String(size.cols), rows: String(size.rows) }).toString();
+  return new WebSocket(url);
+}
 
 /** Returns what the server tells of its damaged state file; little to strangers. */
 export async function lockedDetails(): Promise<Refusal> {

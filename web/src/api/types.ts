@@ -229,6 +229,12 @@ export interface ApiTokenWish {
   terminal: boolean;
 }
 
+/** What opens one socket to one shell, within ten seconds. */
+export interface TerminalTicket {
+  ticket: string;
+  terminal_id: string;
+}
+
 /** An API token in the only answer that holds it. */
 export interface MadeApiToken {
   id: string;

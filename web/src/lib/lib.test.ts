@@ -23,6 +23,7 @@ describe('paths', () => {
     ['/', '/', 'overview'],
     ['/security', '/', 'security'],
     ['/security/', '/', 'security'],
+    ['/pve/terminal', '/pve/', 'terminal'],
     ['/pve/', '/pve/', 'overview'],
     ['/pve', '/pve/', 'overview'],
     ['/pve/profile', '/pve/', 'profile'],

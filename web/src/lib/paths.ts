@@ -1,9 +1,10 @@
 // Paths under the base at which the page is served: `/`, or a prefix that a proxy strips.
 
-export type PageName = 'overview' | 'security' | 'profile' | 'settings' | 'setup' | 'kit' | 'unknown';
+export type PageName = 'overview' | 'terminal' | 'security' | 'profile' | 'settings' | 'setup' | 'kit' | 'unknown';
 
 const PAGES: Record<string, PageName> = {
   '': 'overview',
+  terminal: 'terminal',
   security: 'security',
   profile: 'profile',
   settings: 'settings',

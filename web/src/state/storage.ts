@@ -1,6 +1,6 @@
-// What the page remembers in the browser: theme and language, never anything of a session.
+// What the page remembers in the browser: theme, language and the look of the terminal, never anything of a session.
 
-type Key = 'monitor-theme' | 'monitor-language';
+type Key = 'monitor-theme' | 'monitor-language' | 'monitor-terminal';
 
 /** Returns what was remembered; null also where storage is switched off. */
 export function recall(key: Key): string | null {

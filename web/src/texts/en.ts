@@ -11,6 +11,7 @@ export const en = {
     sections: 'On this page',
     home: 'ProxMenux Monitor, overview',
     overview: 'Overview',
+    terminal: 'Terminal',
     security: 'Security',
     settings: 'Settings',
     profile: 'Profile',
@@ -495,6 +496,11 @@ export const en = {
     invalid_overlap: 'At most 30 days.',
     token_not_found: 'That token is gone already.',
     token_not_valid: 'That token does not work any more. Make a new one in its place.',
+    // The terminal.
+    step_up_required: 'Confirm who you are first.',
+    terminal_gone: 'That shell has ended.',
+    too_many_terminals: 'Four shells for a session, or sixteen for the host, are open. Close one first.',
+    ticket_invalid: 'The shell was not opened in time. Try again.',
   },
 } as const;
 

@@ -12,6 +12,7 @@ export const es: Texts = {
     sections: 'En esta página',
     home: 'ProxMenux Monitor, resumen',
     overview: 'Resumen',
+    terminal: 'Terminal',
     security: 'Seguridad',
     settings: 'Ajustes',
     profile: 'Perfil',
@@ -493,5 +494,10 @@ export const es: Texts = {
     invalid_overlap: 'Como máximo 30 días.',
     token_not_found: 'Ese token ya no existe.',
     token_not_valid: 'Ese token ya no funciona. Crea uno nuevo en su lugar.',
+    // La terminal.
+    step_up_required: 'Confirma antes quién eres.',
+    terminal_gone: 'Esa shell ha terminado.',
+    too_many_terminals: 'Hay abiertas cuatro shells en esta sesión o dieciséis en el equipo. Cierra antes una.',
+    ticket_invalid: 'La shell no se abrió a tiempo. Prueba de nuevo.',
   },
 };
