@@ -72,6 +72,7 @@ enum Next {
     Ordered(Order),
     Exited(String),
     Overdue,
+    Left,
     Read,
     Other,
 }
@@ -112,7 +113,8 @@ impl Running {
                     self.deliver_the_rest(how).await;
                     break None;
                 }
-                Next::Overdue => self.flow.until = None,
+                Next::Overdue => break Some(End::Abandoned),
+                Next::Left => self.part(Closed::NotNow),
                 Next::Read | Next::Other => {}
             }
         };
@@ -140,6 +142,7 @@ impl Running {
             Some(order) = self.orders.recv() => Next::Ordered(order),
             status = self.process.wait() => Next::Exited(in_words(status)),
             () = at(flow.until) => Next::Overdue,
+            () = left(flow.window.as_ref()) => Next::Left,
             typed = self.input.write(&flow.untyped), if !flow.untyped.is_empty() => {
                 // Nobody reads any more where that fails: the shell's end comes by itself.
                 let typed = typed.unwrap_or(flow.untyped.len());
@@ -245,6 +248,14 @@ impl Flow {
             drop(window.output);
             let _gone_already = window.closed.send(why);
         }
+    }
+}
+
+/// Waits until the window is gone without a word; without one this waits for ever.
+async fn left(window: Option<&Attachment>) {
+    match window {
+        Some(window) => window.output.closed().await,
+        None => pending().await,
     }
 }
 

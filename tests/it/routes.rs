@@ -74,6 +74,7 @@ fn cell(answer: &Answer) -> String {
 const LETTERS: &[(&str, &str)] = &[
     ("authentication_required", "a"),
     ("ticket_invalid", "b"),
+    ("upgrade_required", "b"),
     ("foreign_origin", "g"),
     ("step_up_required", "v"),
     ("invalid_authorization_header", "h"),
