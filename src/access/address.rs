@@ -423,14 +423,16 @@ pub struct Hop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HopVerdict {
+    /// The connection itself tells it: the client, with nothing forwarded.
+    Connection,
     /// A trusted proxy: what it says of the stop before it is believed.
     TrustedProxy,
     /// The first that is not trusted, so the client.
     Client,
-    /// All are trusted, so the farthest is the client.
-    FarthestTrusted,
+    /// All are trusted, so the left-most is the client.
+    Leftmost,
     /// No address: the client is somewhere behind the stop before this.
-    NoAddress,
+    NotAnAddress,
     /// The peer sent a header, but is not trusted, so nothing in it is believed.
     UntrustedPeer,
 }
@@ -450,7 +452,7 @@ pub fn hops(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Vec<Hop>
         verdict,
     };
     let first = match (proxied, trusted) {
-        (false, _) => HopVerdict::Client,
+        (false, _) => HopVerdict::Connection,
         (true, true) => HopVerdict::TrustedProxy,
         (true, false) => HopVerdict::UntrustedPeer,
     };
@@ -462,7 +464,7 @@ pub fn hops(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Vec<Hop>
         let Some(address) = element.address() else {
             let text = String::from_utf8_lossy(element.text);
             let address = text.chars().take(64).collect();
-            let verdict = HopVerdict::NoAddress;
+            let verdict = HopVerdict::NotAnAddress;
             hops.push(Hop { address, verdict });
             return hops;
         };
@@ -474,7 +476,7 @@ pub fn hops(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Vec<Hop>
         hops.push(hop(address, HopVerdict::TrustedProxy));
     }
     if let Some(farthest) = hops.last_mut() {
-        farthest.verdict = HopVerdict::FarthestTrusted;
+        farthest.verdict = HopVerdict::Leftmost;
     }
     hops
 }
@@ -666,10 +668,10 @@ mod tests {
 
     #[test]
     fn the_hops_that_are_shown_end_at_the_client_that_is_decided() {
-        use HopVerdict::{Client, FarthestTrusted, NoAddress, TrustedProxy, UntrustedPeer};
+        use HopVerdict::{Client, Connection, Leftmost, NotAnAddress, TrustedProxy, UntrustedPeer};
         let policy = policy(ClientAddressHeader::XForwardedFor);
         for (peer, header, verdicts) in [
-            (LOOPBACK, None, vec![Client]),
+            (LOOPBACK, None, vec![Connection]),
             (STRANGER, Some("192.0.2.1"), vec![UntrustedPeer]),
             (LOOPBACK, Some("192.0.2.1"), vec![TrustedProxy, Client]),
             (
@@ -680,12 +682,12 @@ mod tests {
             (
                 LOOPBACK,
                 Some("198.51.100.3, 198.51.100.2"),
-                vec![TrustedProxy, TrustedProxy, FarthestTrusted],
+                vec![TrustedProxy, TrustedProxy, Leftmost],
             ),
             (
                 LOOPBACK,
                 Some("192.0.2.1, unknown"),
-                vec![TrustedProxy, NoAddress],
+                vec![TrustedProxy, NotAnAddress],
             ),
         ] {
             let lines = Vec::from_iter(header.map(|value| ("x-forwarded-for", value)));
@@ -693,7 +695,7 @@ mod tests {
             let hops = hops(ip(peer), &headers, &policy);
             let shown = Vec::from_iter(hops.iter().map(|hop| hop.verdict));
             assert_eq!(shown, verdicts, "{peer} {header:?}");
-            if matches!(shown.last(), Some(Client | FarthestTrusted)) {
+            if matches!(shown.last(), Some(Client | Connection | Leftmost)) {
                 let decided = client(ip(peer), Transport::Plain, &headers, &policy, &[]);
                 assert_eq!(hops.last().unwrap().address, decided.address.to_string());
             }

@@ -91,7 +91,7 @@ struct ShownHop {
     address: String,
     /// Whether it is a trusted proxy.
     trusted: bool,
-    /// `trusted_proxy`, `client`, `farthest_trusted`, `no_address` or `untrusted_peer`.
+    /// `connection`, `trusted_proxy`, `client`, `leftmost`, `not_an_address` or `untrusted_peer`.
     #[schema(value_type = String)]
     why: HopVerdict,
 }
@@ -231,7 +231,7 @@ pub(super) async fn say_back(
         .uri
         .query()
         .and_then(|query| query.strip_prefix("ticket="));
-    let ticket = ticket.unwrap_or_default().to_owned();
+    let ticket = ticket.ok_or(TerminalFault::TicketInvalid)?.to_owned();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
         .await
         .map_err(|_plain_request| TerminalFault::UpgradeRequired)?;
@@ -253,10 +253,7 @@ pub(super) async fn say_back(
 fn shown_hop(hop: Hop) -> ShownHop {
     ShownHop {
         address: hop.address,
-        trusted: matches!(
-            hop.verdict,
-            HopVerdict::TrustedProxy | HopVerdict::FarthestTrusted
-        ),
+        trusted: matches!(hop.verdict, HopVerdict::TrustedProxy | HopVerdict::Leftmost),
         why: hop.verdict,
     }
 }

@@ -1,7 +1,7 @@
 // The only place that talks to the server: one function per endpoint. It keeps the session's token
 // in memory and nowhere else, and knows nothing of the page.
 
-import type { ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo, TerminalTicket } from './types.ts';
+import type { ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, ProxyCheck, ProxyKind, ProxySnippet, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo, TerminalTicket, TlsGlance, TlsStarted, TlsStatus, TlsVerdict, TlsWish } from './types.ts';
 
 const TIMEOUT_MS = 15_000;
 /** A password is checked in a queue, so an answer may take longer. */
@@ -33,6 +33,8 @@ interface Hooks {
   onReached: (reached: boolean) => void;
   /** The server refuses everything until its state file is repaired. */
   onLocked: () => void;
+  /** HTTPS has been turned on, and this page still asks over plain HTTP. */
+  onPlainRefused?: () => void;
 }
 
 let hooks: Hooks = { base: '/', baseHeader: '', onSessionEnded: noop, onReached: noop, onLocked: noop };
@@ -151,6 +153,7 @@ async function call<T>(path: string, options: Call = {}): Promise<T> {
   if (response.ok && body['success'] !== false) return body as T;
   const code = typeof body['code'] === 'string' ? body['code'] : `http_${response.status}`;
   if (code === 'locked') hooks.onLocked();
+  if (code === 'https_required') hooks.onPlainRefused?.();
   throw new ApiError(code, response.status, body as Refusal);
 }
 
@@ -288,6 +291,64 @@ export function terminalSocket(ticket: string, size: { cols: number; rows: numbe
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.search = new URLSearchParams({ ticket, cols: String(size.cols), rows: String(size.rows) }).toString();
   return new WebSocket(url);
+}
+
+// HTTPS and proxies.
+
+export const tlsStatus = (): Promise<TlsStatus> => call<TlsStatus>('ssl/status', { background: true });
+
+/** What is told over plain HTTP while a trial runs: no token may travel there. */
+export const tlsGlance = (): Promise<TlsGlance> => call<TlsGlance>('ssl/status', { anonymous: true });
+
+/** Has a certificate checked; nothing is changed, and a bad verdict is no refusal. */
+export async function checkTls(json: TlsWish): Promise<TlsVerdict> {
+  try {
+    return await call<TlsVerdict>('ssl/validate', { method: 'POST', json });
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 200 && error.details.checks !== undefined) return { ...error.details, success: false } as TlsVerdict;
+    throw error;
+  }
+}
+
+export const startTls = (json: TlsWish): Promise<TlsStarted> => call<TlsStarted>('ssl/configure', { method: 'POST', json });
+
+export const keepTls = (): Promise<object> => call('ssl/confirm', { method: 'POST', json: {} });
+
+export const endTls = (): Promise<object> => call('ssl/disable', { method: 'POST', json: {} });
+
+export const proxyCheck = (): Promise<ProxyCheck> => call<ProxyCheck>('proxy/check', { background: true });
+
+export const trustProxy = (network: string): Promise<object> => call('proxy/trust', { method: 'POST', json: { network } });
+
+export const distrustProxy = (network: string): Promise<object> => call('proxy/trust', { method: 'DELETE', json: { network } });
+
+export const proxySnippet = (kind: ProxyKind, host: string, path: string): Promise<ProxySnippet> =>
+  call<ProxySnippet>(`proxy/snippet?${new URLSearchParams({ kind, host, path }).toString()}`);
+
+/** Opens a WebSocket, has one text sent back, and returns the milliseconds that took. */
+export function socketRoundTrip(path: string, timeoutMs: number): Promise<number> {
+  const url = new URL(hooks.base + path, location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  return new Promise((resolve, reject) => {
+    const fail = (): void => { reject(new ApiError('unreachable', 0)); };
+    const timer = setTimeout(() => { socket.close(); fail(); }, timeoutMs);
+    const socket = new WebSocket(url);
+    let sentAt = 0;
+    socket.addEventListener('open', () => {
+      sentAt = performance.now();
+      socket.send('round-trip');
+    });
+    socket.addEventListener('message', ({ data }) => {
+      if (data === 'round-trip') resolve(performance.now() - sentAt);
+      else fail();
+      socket.close();
+    });
+    // A close before the echo is a failure; after it nothing is left to settle.
+    socket.addEventListener('close', () => {
+      clearTimeout(timer);
+      fail();
+    });
+  });
 }
 
 /** Returns what the server tells of its damaged state file; little to strangers. */

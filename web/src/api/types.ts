@@ -38,6 +38,8 @@ export interface Refusal {
   file?: string;
   line?: number;
   problem?: string;
+  /** What was found wrong with a certificate. */
+  checks?: TlsCheck[];
 }
 
 export interface SignedIn {
@@ -245,4 +247,104 @@ export interface MadeApiToken {
   last4: string;
   /** After a rotation: when the one that it replaces ends. */
   old_ends_at?: string;
+}
+
+/** Where the certificate that the host serves comes from. */
+export type TlsSource = 'proxmox' | 'custom' | 'self_signed';
+
+/** A setting of HTTPS that is taken back unless the page confirms it. */
+export interface TlsTrial {
+  ends_at: string;
+  source: TlsSource;
+  reverts_to: 'http' | 'https';
+}
+
+export interface CertificateInfo {
+  subject: string;
+  issuer: string;
+  not_before: string;
+  expires: string;
+  days_left: number;
+  is_self_signed: boolean;
+  names: string[];
+  key_kind: string;
+  fingerprint_sha256: string;
+}
+
+/** All that is told without a token, and only while a trial runs. */
+export interface TlsGlance {
+  ssl_enabled: boolean;
+  trial: TlsTrial | null;
+}
+
+export interface TlsStatus extends TlsGlance {
+  source: TlsSource | 'none';
+  cert_path: string | null;
+  key_path: string | null;
+  proxmox_available: boolean;
+  proxmox_cert: string | null;
+  proxmox_key: string | null;
+  cert_info: CertificateInfo | null;
+  serving: 'configured' | 'last_good' | 'emergency' | null;
+  problem: string | null;
+  /** This very request came over the TLS of the host itself, not of a proxy. */
+  over_tls: boolean;
+  hsts: boolean;
+}
+
+/** Which certificate is to be served; the paths only for a pair of one's own. */
+export interface TlsWish {
+  source: TlsSource;
+  cert_path?: string;
+  key_path?: string;
+}
+
+export interface TlsCheck {
+  name: string;
+  result: 'passed' | 'warning' | 'failed';
+  message: string;
+}
+
+export interface TlsVerdict {
+  success: boolean;
+  message: string;
+  checks: TlsCheck[];
+  cert_info: CertificateInfo | null;
+}
+
+export interface TlsStarted {
+  trial_ends_at: string;
+  checks: TlsCheck[];
+  cert_info?: CertificateInfo | null;
+}
+
+/** How this very request reached the host, and whose word is taken. */
+export interface ProxyCheck {
+  peer: string;
+  peer_trusted: boolean;
+  address: string;
+  network: string;
+  https: boolean;
+  host: string;
+  host_allowed: boolean;
+  /** The one header that is believed. */
+  header: string;
+  headers: { name: string; value: string; believed: boolean }[];
+  chain: { address: string; trusted: boolean; why: string }[];
+  trusted_proxies: string[];
+  trusted_from: 'default' | 'settings' | 'option';
+  /** What one would trust to have this request's proxy believed. */
+  suggestion: string | null;
+  /** Who spoke for others in the last hour without being trusted. */
+  seen: { address: string; last_seen_at: string; requests: number }[];
+  socket: string;
+}
+
+export type ProxyKind = 'nginx' | 'caddy' | 'traefik';
+
+export interface ProxySnippet {
+  kind: ProxyKind;
+  file_name: string;
+  snippet: string;
+  notes: string[];
 }

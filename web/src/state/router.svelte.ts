@@ -26,8 +26,8 @@ class Router {
   }
 
   /** Goes to a page. */
-  go(page: PageName): void {
-    if (page !== this.page) history.pushState(null, '', this.href(page));
+  go(page: PageName, hash = ''): void {
+    if (page !== this.page) history.pushState(null, '', this.href(page) + hash);
     this.#show(page);
     scrollTo(0, 0);
   }
@@ -62,7 +62,7 @@ class Router {
     const isWithinPage = link.pathname === location.pathname && link.hash !== '';
     if (isWithinPage || !link.pathname.startsWith(BASE)) return;
     event.preventDefault();
-    this.go(pageAt(link.pathname, BASE));
+    this.go(pageAt(link.pathname, BASE), link.hash);
     if (link.hash !== '') void scrollToId(link.hash.slice(1));
   }
 }

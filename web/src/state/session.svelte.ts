@@ -60,6 +60,7 @@ class Session {
       onSessionEnded: () => { void this.#leave('expired'); },
       onReached: (reached) => { this.#reached(reached); },
       onLocked: () => { if (this.phase !== 'locked') void this.load(); },
+      onPlainRefused: () => { connection.isPlainRefused = true; },
     });
     hearTabs((message) => { void this.#hear(message); });
     document.addEventListener('visibilitychange', () => {
@@ -154,6 +155,7 @@ class Session {
   #take(status: Status): void {
     if (typeof status.configured !== 'boolean' || typeof status.locked !== 'boolean') throw new ApiError('unreachable', 200);
     this.status = status;
+    connection.isPlainRefused = false;
     if (this.backupCodesLeft !== null && status.authenticated) this.backupCodesLeft = status.backup_codes_left ?? null;
     this.idleMinutes = status.idle_minutes ?? this.idleMinutes;
     clock.set(status.server_time);

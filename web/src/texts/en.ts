@@ -501,6 +501,12 @@ export const en = {
     terminal_gone: 'That shell has ended.',
     too_many_terminals: 'Four shells for a session, or sixteen for the host, are open. Close one first.',
     ticket_invalid: 'The shell was not opened in time. Try again.',
+    tls_pair_rejected: 'This certificate cannot be used; nothing was changed.',
+    trial_running: 'A trial is running already. Keep it or take it back first.',
+    no_trial: 'The trial has ended already.',
+    not_over_tls: 'This request did not come over the certificate on trial. Open the host itself over HTTPS, then keep it there.',
+    https_required: 'HTTPS is on for this host now. Open this page at its https address.',
+    set_by_option: 'The trusted networks are set by an option of the service. Change them there.',
   },
 } as const;
 

@@ -499,5 +499,11 @@ export const es: Texts = {
     terminal_gone: 'Esa shell ha terminado.',
     too_many_terminals: 'Hay abiertas cuatro shells en esta sesión o dieciséis en el equipo. Cierra antes una.',
     ticket_invalid: 'La shell no se abrió a tiempo. Prueba de nuevo.',
+    tls_pair_rejected: 'Este certificado no se puede usar; no se cambió nada.',
+    trial_running: 'Ya hay una prueba en marcha. Antes consérvala o deshazla.',
+    no_trial: 'La prueba ya había terminado.',
+    not_over_tls: 'Esta petición no vino con el certificado a prueba. Abre el propio equipo por HTTPS y consérvalo allí.',
+    https_required: 'Ahora HTTPS está activado en este equipo. Abre esta página en su dirección https.',
+    set_by_option: 'Las redes de confianza las fija una opción del servicio. Cámbialas allí.',
   },
 };

@@ -3,13 +3,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { httpsTexts } from './https/index.ts';
+import { proxyTexts } from './proxies/index.ts';
 import { terminalTexts } from './terminal/index.ts';
 import { tokenTexts } from './tokens/index.ts';
 
-const SUBJECTS = { tokens: tokenTexts, terminal: terminalTexts };
+const SUBJECTS = { tokens: tokenTexts, terminal: terminalTexts, https: httpsTexts, proxies: proxyTexts };
 
 /** Looked up by a word that comes from the server or from a table. */
-const BY_WORD = new Set(['tokens.states', 'tokens.refusals', 'tokens.scopes', 'tokens.programs', 'tokens.places', 'tokens.words', 'tokens.made', 'terminal.states', 'terminal.keyNames']);
+const BY_WORD = new Set(['tokens.states', 'tokens.refusals', 'tokens.scopes', 'tokens.programs', 'tokens.places', 'tokens.words', 'tokens.made', 'terminal.states', 'terminal.keyNames',
+  'https.checkNames', 'https.checkResults', 'https.outcome', 'https.cert', 'proxies.why', 'proxies.trust', 'proxies.remove', 'proxies.list', 'proxies.programs']);
 
 function leavesOf(node: object, path: string[] = []): [string[], unknown][] {
   return Object.entries(node).flatMap(([key, value]) =>
@@ -33,7 +36,7 @@ describe.each(Object.entries(SUBJECTS))('%s', (subject, { en, es }) => {
   });
 
   test('sentences are translated, not copied', () => {
-    const names = new Set<string>('programs' in en ? Object.values(en.programs) : []);
+    const names = new Set<string>(Object.values(tokenTexts.en.programs));
     const sentences = new Set(stringsOf(en).filter((text) => text.includes(' ') && !names.has(text)));
     expect(stringsOf(es).filter((text) => sentences.has(text))).toEqual([]);
   });

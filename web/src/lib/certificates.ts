@@ -1,0 +1,52 @@
+// How it stands with HTTPS, in one word, and what is said of a certificate.
+
+import type { TlsCheck, TlsStatus } from '../api/types.ts';
+type Tone = 'good' | 'warn' | 'bad';
+
+/** Days before its end from which on a certificate is warned of: first, urgently, at the last. */
+const WARN_DAYS = 30;
+const URGENT_DAYS = 7;
+const LAST_DAYS = 1;
+
+export type Standing = 'off' | 'trial' | 'emergency' | 'last_good' | 'expired' | 'last_day' | 'urgent' | 'ending' | 'on';
+
+/** Returns the one word for it; what needs somebody comes before what only nears its end. */
+export function standingOf(status: TlsStatus, now: number): Standing {
+  if (status.trial !== null) return 'trial';
+  if (!status.ssl_enabled) return 'off';
+  if (status.serving === 'emergency' || status.serving === 'last_good') return status.serving;
+  const info = status.cert_info;
+  if (info === null) return 'on';
+  if (Date.parse(info.expires) <= now) return 'expired';
+  if (info.days_left <= LAST_DAYS) return 'last_day';
+  if (info.days_left <= URGENT_DAYS) return 'urgent';
+  return info.days_left <= WARN_DAYS ? 'ending' : 'on';
+}
+
+/** Returns its colour; a choice, such as off, has none. */
+export function toneOf(standing: Standing): Tone | null {
+  switch (standing) {
+    case 'off': return null;
+    case 'on': return 'good';
+    case 'trial':
+    case 'ending':
+    case 'last_good': return 'warn';
+    case 'urgent':
+    case 'last_day':
+    case 'expired':
+    case 'emergency': return 'bad';
+  }
+}
+
+const ORDER: Record<TlsCheck['result'], number> = { failed: 0, warning: 1, passed: 2 };
+
+/** Puts failures first, then warnings; within each the server's order holds. */
+export function failuresFirst(checks: TlsCheck[]): TlsCheck[] {
+  return checks.toSorted((a, b) => ORDER[a.result] - ORDER[b.result]);
+}
+
+/** Tells what is wrong with a path that was typed; null where nothing is. */
+export function pathProblem(path: string): 'missing' | 'relative' | null {
+  if (path.trim() === '') return 'missing';
+  return path.trim().startsWith('/') ? null : 'relative';
+}
