@@ -451,6 +451,14 @@ mod tests {
         (opened.unwrap(), told)
     }
 
+    async fn end(told: &mut mpsc::UnboundedReceiver<Ended>) -> Ended {
+        let patience = Duration::from_secs(5);
+        tokio::time::timeout(patience, told.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
     #[tokio::test]
     async fn a_shell_without_a_window_ends_after_a_while_and_not_before() {
         let terminals = terminals(300);
@@ -464,7 +472,7 @@ mod tests {
 
         let left = Instant::now();
         drop(back.unwrap());
-        let ended = told.recv().await.unwrap();
+        let ended = end(&mut told).await;
 
         assert_eq!(ended.reason, "abandoned");
         assert!(
@@ -502,7 +510,7 @@ mod tests {
         drop(back);
 
         let locked = Instant::now();
-        assert_eq!(told.recv().await.unwrap().reason, "abandoned");
+        assert_eq!(end(&mut told).await.reason, "abandoned");
         assert!(
             locked.elapsed() > Duration::from_millis(500),
             "{:?}",

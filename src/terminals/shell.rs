@@ -72,7 +72,6 @@ enum Next {
     Ordered(Order),
     Exited(String),
     Overdue,
-    Left,
     Read,
     Other,
 }
@@ -114,7 +113,6 @@ impl Running {
                     break None;
                 }
                 Next::Overdue => break Some(End::Abandoned),
-                Next::Left => self.part(Closed::NotNow),
                 Next::Read | Next::Other => {}
             }
         };
@@ -142,7 +140,6 @@ impl Running {
             Some(order) = self.orders.recv() => Next::Ordered(order),
             status = self.process.wait() => Next::Exited(in_words(status)),
             () = at(flow.until) => Next::Overdue,
-            () = left(flow.window.as_ref()) => Next::Left,
             typed = self.input.write(&flow.untyped), if !flow.untyped.is_empty() => {
                 // Nobody reads any more where that fails: the shell's end comes by itself.
                 let typed = typed.unwrap_or(flow.untyped.len());
@@ -248,14 +245,6 @@ impl Flow {
             drop(window.output);
             let _gone_already = window.closed.send(why);
         }
-    }
-}
-
-/// Waits until the window is gone without a word; without one this waits for ever.
-async fn left(window: Option<&Attachment>) {
-    match window {
-        Some(window) => window.output.closed().await,
-        None => pending().await,
     }
 }
 

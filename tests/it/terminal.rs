@@ -1049,12 +1049,17 @@ async fn who_types_is_not_idle_and_who_is_idle_has_no_terminal() {
     );
     let opened = server.owner().post("/api/terminal/ticket", json!({})).await;
     let mut window = Window::at(address, &opened.body, &[]).await.unwrap();
+    server.advance(8 * 60);
     window.run("true").await;
 
-    server.advance(10 * 60);
+    server.advance(8 * 60);
     sleep(Duration::from_millis(900)).await;
-    assert_eq!(window.run("echo on").await, "on", "just as long as may be");
-    server.advance(61);
+    assert_eq!(
+        window.run("echo on").await,
+        "on",
+        "somebody typed eight minutes ago"
+    );
+    server.advance(3 * 60);
 
     assert_eq!(window.closed_within(Duration::from_secs(1)).await.0, 4001);
 }

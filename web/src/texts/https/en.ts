@@ -137,7 +137,7 @@ export const en = {
   },
   off: {
     open: 'Turn off…',
-    openLabel: 'Turn HTTPS off',
+    openLabel: 'Turn off… HTTPS',
     title: 'Turn HTTPS off?',
     lead: (address: string) => `This page goes on at ${address}`,
     effect: 'What you type, passwords too, then travels readable. Sessions and API tokens are kept; programs that call this host over https need the new address.',

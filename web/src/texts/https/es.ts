@@ -138,7 +138,7 @@ export const es: HttpsTexts = {
   },
   off: {
     open: 'Desactivar…',
-    openLabel: 'Desactivar HTTPS',
+    openLabel: 'Desactivar… HTTPS',
     title: '¿Desactivar HTTPS?',
     lead: (address) => `Esta página sigue en ${address}`,
     effect: 'Lo que escribes, también las contraseñas, viaja entonces legible. Las sesiones y los tokens de API se conservan; los programas que llaman a este equipo por https necesitan la dirección nueva.',
