@@ -82,7 +82,11 @@ class Server {
       '--auth-log', join(this.folder, 'auth.log'),
       '--ssl-config', join(this.folder, 'ssl.json'),
       ...(UI_DIR === undefined ? [] : ['--ui-dir', UI_DIR]),
-    ], { stdio: ['ignore', 'pipe', 'pipe'] });
+    ], {
+      // Shells begin as on a new host: what the files of this machine's owner do would be another story.
+      env: { ...process.env, HOME: this.folder, SHELL: '/bin/bash' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child = child;
     this.exited = new Promise((resolve) => { child.once('exit', resolve); });
     let told = '';
@@ -111,7 +115,14 @@ class Server {
   async stop() {
     await this.kill();
     servers.delete(this);
-    rmSync(this.folder, { recursive: true, force: true });
+    // A shell that is being ended may still write its history.
+    for (let tries = 0; existsSync(this.folder) && tries < 50; tries += 1) {
+      try {
+        rmSync(this.folder, { recursive: true, force: true });
+      } catch {
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+      }
+    }
   }
 
   /** Replaces the state file as an editor or a command does. */
