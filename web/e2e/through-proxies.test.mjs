@@ -27,9 +27,12 @@ before(async () => {
   proxies = await startProxies((kind, { host, base }) => printedSnippet(owner, { kind, host, path: base }));
   browser = await chromium.launch({ ...CHROMIUM_OPTIONS, args: [...CHROMIUM_OPTIONS.args, `--host-resolver-rules=${resolverRules()}`] });
   // They are idle while the other stories run.
-  const tokens = [];
-  for (const site of SITES) tokens.push((await ask(site, 'POST', 'api/auth/login', { from: addressOf(site, 9), body: RIGHT })).json.token);
-  terminals = SITES.map((site, index) => idleTerminal(site, tokens[index]).then(() => undefined, (error) => error));
+  terminals = [];
+  for (const site of SITES) {
+    const { json: { token } } = await ask(site, 'POST', 'api/auth/login', { from: addressOf(site, 9), body: RIGHT });
+    const page = await openTerminal(site, token);
+    terminals.push(leaveIdle(site, page).then(() => undefined, (error) => error));
+  }
 });
 
 after(async () => {
@@ -219,31 +222,38 @@ describe('a terminal that was idle for 70 seconds goes on', () => {
   }
 });
 
-/** Opens a terminal from the page's origin, leaves it alone, then runs a command. */
-async function idleTerminal(site, token) {
-  const { context, page } = await newPage();
+/** Opens a terminal from the page's origin and waits for its shell. */
+async function openTerminal(site, token) {
+  const { page } = await newPage();
   await page.goto(site.url);
-  const opened = await page.evaluate(openTerminal, { url: site.url, token });
-  assert.equal(opened, 200, `${site.title}: no ticket`);
-  await page.waitForFunction(() => globalThis.terminal.output !== '' || globalThis.terminal.closed !== null);
-  const run = async (command, wanted) => {
-    await page.evaluate((text) => { globalThis.terminal.socket.send(text); }, `${command}\r`);
-    await page.waitForFunction((text) => globalThis.terminal.output.includes(text) || globalThis.terminal.closed !== null, wanted);
-    assert.equal(await page.evaluate(() => globalThis.terminal.closed), null, site.title);
-  };
-  await run('echo first-$((20+3))', 'first-23');
-  const before_ = await page.evaluate(() => globalThis.terminal.output.length);
+  assert.equal(await page.evaluate(openSocket, { url: site.url, token }), 200, `${site.title}: no ticket`);
+  await run(site, page, 'echo first-$((20+3))', 'first-23');
+  return page;
+}
+
+/** Leaves a terminal alone, then runs a command in it. */
+async function leaveIdle(site, page) {
+  const read = () => page.evaluate(() => ({ closed: globalThis.terminal.closed, length: globalThis.terminal.output.length }));
+  const start = await read();
   await new Promise((resolve) => { setTimeout(resolve, IDLE_MS); });
-  const idle = await page.evaluate(() => ({ closed: globalThis.terminal.closed, length: globalThis.terminal.output.length }));
-  assert.equal(idle.closed, null, `${site.title}: closed while idle`);
+  const end = await read();
+  assert.equal(end.closed, null, `${site.title}: closed while idle`);
   // A prompt may come after the first command's output, and nothing more.
-  assert.ok(idle.length - before_ < 300, `${site.title}: ${idle.length - before_} characters came`);
-  await run('echo second-$((40+2))', 'second-42');
-  await context.close();
+  assert.ok(end.length - start.length < 300, `${site.title}: ${end.length - start.length} characters came`);
+  await run(site, page, 'echo second-$((40+2))', 'second-42');
+  await page.context().close();
+}
+
+/** Types a command and waits for what it prints. */
+async function run(site, page, command, wanted) {
+  await page.waitForFunction(() => globalThis.terminal.output !== '' || globalThis.terminal.closed !== null, undefined, { polling: 100 });
+  await page.evaluate((text) => { globalThis.terminal.socket.send(text); }, `${command}\r`);
+  await page.waitForFunction((text) => globalThis.terminal.output.includes(text) || globalThis.terminal.closed !== null, wanted, { polling: 100 });
+  assert.equal(await page.evaluate(() => globalThis.terminal.closed), null, site.title);
 }
 
 /** In the page: returns the status of the ticket's call, and leaves the socket in `terminal`. */
-async function openTerminal({ url, token }) {
+async function openSocket({ url, token }) {
   const answer = await fetch(`${url}api/terminal/ticket`, {
     method: 'POST', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` }, body: '{}',
   });
