@@ -142,7 +142,9 @@ impl Guests {
                 self.renew();
             }
         }
-        let guests = self.last().map(|(_, guests)| guests).unwrap_or_default();
+        // An old list is shown as it was, however soon the new one is there.
+        let shown = last.or_else(|| self.last());
+        let guests = shown.map(|(_, guests)| guests).unwrap_or_default();
         guests
             .iter()
             .filter(|guest| guest.node == node)
