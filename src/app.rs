@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -78,6 +78,7 @@ pub struct App {
     pub decoding: Semaphore,
     live: ArcSwap<Live>,
     settings_file: PathBuf,
+    trusting: Mutex<()>,
     listening: OnceLock<SocketAddr>,
     request_prefix: String,
     requests: AtomicU64,
@@ -198,6 +199,7 @@ impl App {
             proxies_seen: ProxiesSeen::default(),
             socket_trials: SocketTrials::default(),
             settings_file: locations.settings.clone(),
+            trusting: Mutex::new(()),
             listening: OnceLock::new(),
             terminals: Terminals::new(
                 Login::of_service(&Surroundings::read(environment)),
@@ -231,6 +233,8 @@ impl App {
         &self,
         change: impl FnOnce(&mut Vec<IpNet>),
     ) -> Result<Vec<IpNet>, TrustError> {
+        // One after another: each begins with what the one before has left.
+        let _alone = self.trusting.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.live();
         if live.settings.trusted_from == TrustedFrom::Option {
             return Err(TrustError::SetByOption);

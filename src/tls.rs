@@ -72,6 +72,8 @@ pub enum Serving {
 #[derive(Default)]
 struct Following {
     started: bool,
+    /// A trial is over, but its end could not be written.
+    unsaved: bool,
     look: Look,
     bad: Option<Bad>,
     reminded: Option<(String, i64)>,
@@ -188,6 +190,7 @@ impl Tls {
         names: &[String],
         length: SignedDuration,
     ) -> Result<(Examination, Trial), ChangeError> {
+        let known = self.served().setting.clone();
         let mut following = self.lock();
         if pair.source == Source::SelfSigned {
             self.make_own(names)?;
@@ -199,7 +202,7 @@ impl Tls {
         let now = self.clock.now();
         let setting = self
             .files
-            .change(|before| before.tried(pair, now, length))??;
+            .change(&known, |before| before.tried(pair, now, length))??;
         self.resumed().clear();
         self.load(&mut following, names);
         let trial = setting.trial.ok_or(NoTrial)?;
@@ -208,17 +211,20 @@ impl Tls {
 
     /// Keeps the pair that is being tried.
     pub fn confirm(&self, names: &[String]) -> Result<(), ChangeError> {
+        let known = self.served().setting.clone();
         let mut following = self.lock();
         let now = self.clock.now();
-        self.files.change(|before| before.confirmed(now))??;
+        self.files
+            .change(&known, |before| before.confirmed(now))??;
         self.load(&mut following, names);
         Ok(())
     }
 
     /// Takes a trial back, or goes back to plain HTTP where none runs.
     pub fn turn_off(&self, names: &[String]) -> Result<(), ChangeError> {
+        let known = self.served().setting.clone();
         let mut following = self.lock();
-        let changed = self.files.change(|before| {
+        let changed = self.files.change(&known, |before| {
             Ok::<_, Infallible>(match before.trial {
                 Some(_) => before.taken_back(),
                 None => before.decided(None),
@@ -231,6 +237,7 @@ impl Tls {
 
     /// Serves a pair from now on, as a command on the host decides.
     pub fn decide(&self, pair: PairFiles, names: &[String]) -> Result<Examination, ChangeError> {
+        let known = self.served().setting.clone();
         let mut following = self.lock();
         if pair.source == Source::SelfSigned {
             self.make_own(names)?;
@@ -239,9 +246,9 @@ impl Tls {
         if seen.failure().is_some() {
             return Err(ChangeError::Rejected(Box::new(seen)));
         }
-        let changed = self
-            .files
-            .change(|before| Ok::<_, Infallible>(before.decided(Some(pair))))?;
+        let changed = self.files.change(&known, |before| {
+            Ok::<_, Infallible>(before.decided(Some(pair)))
+        })?;
         let Ok(_setting) = changed;
         self.load(&mut following, names);
         Ok(seen)
@@ -249,10 +256,11 @@ impl Tls {
 
     /// Serves plain HTTP from now on, as a command on the host decides.
     pub fn decide_off(&self, names: &[String]) -> Result<(), ChangeError> {
+        let known = self.served().setting.clone();
         let mut following = self.lock();
         let changed = self
             .files
-            .change(|before| Ok::<_, Infallible>(before.decided(None)))?;
+            .change(&known, |before| Ok::<_, Infallible>(before.decided(None)))?;
         let Ok(_setting) = changed;
         self.load(&mut following, names);
         Ok(())
@@ -281,7 +289,7 @@ impl Tls {
         let mut following = self.lock();
         let served = self.served();
         let now = self.clock.now();
-        if served.setting.is_over(now) {
+        if served.setting.is_over(now) || following.unsaved {
             self.revert(&mut following, names);
             return;
         }
@@ -294,8 +302,9 @@ impl Tls {
 
     /// Ends a trial that nobody confirmed.
     fn revert(&self, following: &mut Following, names: &[String]) {
+        let known = self.served().setting.clone();
         let now = self.clock.now();
-        let reverted = self.files.change(|before| {
+        let reverted = self.files.change(&known, |before| {
             if before.is_over(now) {
                 Ok(before.taken_back())
             } else {
@@ -303,7 +312,9 @@ impl Tls {
                 Err(NoTrial)
             }
         });
+        let was_told = std::mem::replace(&mut following.unsaved, reverted.is_err());
         match reverted {
+            Ok(Ok(_setting)) if was_told => {}
             Ok(Ok(_setting)) => {
                 tracing::warn!(
                     "nobody confirmed the certificate that was tried, so it is taken back"
@@ -312,10 +323,12 @@ impl Tls {
             }
             Ok(Err(NoTrial)) => {}
             Err(error) => {
-                tracing::error!(%error, "a trial is over, but the setting could not be written");
+                if !was_told {
+                    tracing::error!(%error, "a trial is over, but the setting could not be written");
+                    self.tell(&Event::TlsReverted);
+                }
                 // The door must not wait for a full disk.
-                let served = self.served();
-                let setting = served.setting.taken_back();
+                let setting = self.served().setting.taken_back();
                 self.serve(following, setting, names);
                 return;
             }
@@ -327,15 +340,20 @@ impl Tls {
     fn load(&self, following: &mut Following, names: &[String]) {
         match self.files.read() {
             Ok(setting) => self.serve(following, setting, names),
-            // Whether TLS was on nobody can say. At the start it is taken to be.
+            Err(problem) if following.started => {
+                let served = self.served();
+                following.look = self.files.look(served.setting.pair.as_ref());
+                following.note_bad(&problem, self.clock.now());
+            }
+            // Whether TLS was on nobody can say, so it is taken to be, with a certificate of our own:
+            // what a trial goes back to must not be plain HTTP.
             Err(problem) => {
-                let setting = self.served().setting.clone();
-                following.look = self.files.look(setting.pair.as_ref());
-                if following.started {
-                    following.note_bad(&problem, self.clock.now());
-                } else {
-                    self.fall_back(following, setting, &problem, names);
+                if let Err(error) = self.make_own(names) {
+                    tracing::error!(%error, "no certificate could be made");
                 }
+                let setting = TlsSetting::default().decided(Some(self.files.self_signed()));
+                following.look = self.files.look(setting.pair.as_ref());
+                self.fall_back(following, setting, &problem, names);
             }
         }
         following.started = true;
@@ -396,7 +414,8 @@ impl Tls {
     ) {
         let now = self.clock.now();
         following.note_bad(problem, now);
-        if self.is_on() {
+        // What is served for this very setting goes on; the pair of another one does not stand in.
+        if self.is_on() && self.served().setting.pair == setting.pair {
             let served = Served {
                 setting,
                 ..(*self.served()).clone()
@@ -535,6 +554,7 @@ fn server_config(current: Arc<Current>) -> Result<ServerConfig, rustls::Error> {
         .with_no_client_auth()
         .with_cert_resolver(current);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ignore_client_order = true;
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     Ok(config)
 }

@@ -171,13 +171,18 @@ impl TlsSetting {
         now: Timestamp,
         length: SignedDuration,
     ) -> Result<Self, TrialRuns> {
-        if self.trial.is_some() {
+        if self.trial.is_some() && !self.is_over(now) {
             return Err(TrialRuns);
         }
         Ok(Self {
             trial: Some(Trial {
                 ends_at: now + length,
-                before: self.pair.clone(),
+                // What a trial that is over left behind does not count.
+                before: if self.is_over(now) {
+                    self.taken_back().pair
+                } else {
+                    self.pair.clone()
+                },
             }),
             pair: Some(pair),
             rest: self.rest.clone(),
@@ -306,6 +311,12 @@ mod tests {
         assert!(tried.is_over(now() + LENGTH));
         assert_eq!(tried.taken_back(), before);
         assert_eq!(tried.tried(pair("c"), now(), LENGTH), Err(TrialRuns));
+        let next = tried.tried(pair("c"), now() + LENGTH, LENGTH).unwrap();
+        assert_eq!(
+            next.taken_back(),
+            before,
+            "what was over is not gone back to"
+        );
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn status(served: &Served, desk: &Desk, json: bool) -> anyhow::Result<()> {
     }
     if let Some(trial) = trial {
         ui::line(&format!(
-            "On trial until {}; `tls off` takes it back.",
+            "On trial until {}, unless the page confirms it; `tls off` ends it in plain HTTP.",
             rfc3339(trial.ends_at)
         ));
     }

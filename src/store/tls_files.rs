@@ -70,14 +70,15 @@ impl TlsFiles {
 
     /// Changes the setting, alone among all processes: `change` gets what it is now.
     ///
-    /// A setting that cannot be read is changed as if TLS were off.
+    /// Instead of a setting that cannot be read, `known` is changed: what is served.
     pub fn change<E>(
         &self,
+        known: &TlsSetting,
         change: impl FnOnce(&TlsSetting) -> Result<TlsSetting, E>,
     ) -> Result<Result<TlsSetting, E>, StoreError> {
         files::private_directory(&self.directory)?;
         let _lock = WriteLock::take(&self.directory.join("lock"))?;
-        let before = self.read().unwrap_or_default();
+        let before = self.read().unwrap_or_else(|_damaged| known.clone());
         let after = match change(&before) {
             Ok(after) => after,
             Err(refused) => return Ok(Err(refused)),
@@ -242,7 +243,7 @@ mod tests {
 
         let on = TlsSetting::default().decided(Some(files.self_signed()));
         let written = files
-            .change(|_before| Ok::<_, ()>(on.clone()))
+            .change(&TlsSetting::default(), |_before| Ok::<_, ()>(on.clone()))
             .unwrap()
             .unwrap();
         assert_eq!(files.read().unwrap(), written);
@@ -255,7 +256,9 @@ mod tests {
     fn a_refused_change_writes_nothing() {
         let (_dir, files) = files();
         assert_eq!(
-            files.change(|_before| Err::<TlsSetting, _>("no")).unwrap(),
+            files
+                .change(&TlsSetting::default(), |_before| Err::<TlsSetting, _>("no"))
+                .unwrap(),
             Err("no")
         );
         assert!(!files.setting.exists());

@@ -808,6 +808,7 @@ fn a_proxy_may_announce_its_client_where_that_is_allowed() {
     assert!(log.contains("rhost=198.51.100.7 user=x"), "{log}");
     assert!(log.contains("rhost=198.51.100.8 user=x"), "{log}");
     assert!(log.contains("rhost=127.0.0.1 user=x"), "{log}");
+    assert!(answer(b"PROXY UNKNOWN\r\n").starts_with("HTTP/1.1 401"));
 
     let without = Host::new();
     let mut socket = TcpStream::connect(without.server.address).unwrap();
@@ -823,4 +824,42 @@ fn a_proxy_may_announce_its_client_where_that_is_allowed() {
         &answer, b"HTTP/1.1 400",
         "nobody may who was not allowed to"
     );
+}
+
+#[test]
+fn a_damaged_setting_neither_keeps_a_trial_nor_ends_it_in_plain_http() {
+    let mut host = Host::new();
+    host.keep(&ec_pair(host.place.root(), "first"));
+    let shown = |host: &Host| host.https("GET", "/api/ssl/status", &json!({})).1;
+    let first = shown(&host)["cert_info"]["fingerprint_sha256"].clone();
+    let second = ec_pair(host.place.root(), "second");
+    assert_eq!(host.https("POST", "/api/ssl/configure", &second).0, 200);
+
+    put(&host.path("ssl_config.json"), "{");
+    assert!(within(
+        TRIAL * 3,
+        || shown(&host)["cert_info"]["fingerprint_sha256"] == first
+    ));
+
+    host.server.kill();
+    put(&host.path("ssl_config.json"), "{");
+    host.server = host.place.serve();
+    assert_eq!(host.https("POST", "/api/ssl/configure", &second).0, 200);
+    assert!(within(TRIAL * 3, || shown(&host)["trial"].is_null()));
+    assert!(host.is_encrypted(), "never plain HTTP");
+}
+
+#[test]
+fn what_was_only_tried_does_not_stand_in_for_a_pair_that_is_gone() {
+    let host = Host::new();
+    host.keep(&ec_pair(host.place.root(), "first"));
+    let shown = || host.https("GET", "/api/ssl/status", &json!({})).1;
+    let first = shown()["cert_info"]["fingerprint_sha256"].clone();
+    let second = ec_pair(host.place.root(), "second");
+    assert_eq!(host.https("POST", "/api/ssl/configure", &second).0, 200);
+
+    std::fs::remove_file(host.path("first.key")).unwrap();
+
+    assert!(within(TRIAL * 3, || shown()["serving"] == "last_good"));
+    assert_eq!(shown()["cert_info"]["fingerprint_sha256"], first);
 }

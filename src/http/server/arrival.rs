@@ -56,7 +56,7 @@ pub(super) async fn receive(
     let live = app.live();
     let mut arrival = (peer, false);
     if live.settings.proxy_protocol && live.settings.proxies.trusts(peer) {
-        let announced = timeout(SILENCE, announced(&mut stream)).await??;
+        let announced = timeout(SILENCE, announced(&mut stream, peer)).await??;
         if let Some(address) = announced {
             arrival = (address, true);
         }
@@ -83,8 +83,9 @@ async fn is_tls(stream: &TcpStream) -> io::Result<bool> {
     Ok(seen == 1 && first == [TLS_HANDSHAKE])
 }
 
-/// Takes the announcement of a proxy off the stream, if it begins with one.
-async fn announced(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
+/// Takes the announcement of a proxy off the stream, if it begins with one. One that names nobody
+/// stands for the proxy itself, which is then no more this host than whom it could have named.
+async fn announced(stream: &mut TcpStream, peer: IpAddr) -> io::Result<Option<IpAddr>> {
     let mut seen = vec![0; LONGEST_ANNOUNCEMENT];
     let started = tokio::time::Instant::now();
     loop {
@@ -101,10 +102,10 @@ async fn announced(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
             Ok((header, taken)) => {
                 let source = header
                     .proxied_address()
-                    .map(|address| address.source.ip().to_canonical());
+                    .map_or(peer, |address| address.source.ip().to_canonical());
                 let mut rest = vec![0; taken];
                 stream.read_exact(&mut rest).await?;
-                return Ok(source);
+                return Ok(Some(source));
             }
             Err(Error::BufferTooShort)
                 if length < LONGEST_ANNOUNCEMENT && started.elapsed() < HANDSHAKE =>
