@@ -67,7 +67,7 @@ test('a configuration is filled in for a name or a path, and wrong ones are told
   await dialog.getByLabel('Host name', { exact: true }).fill('dash.example.net');
   await dialog.getByText('server_name dash.example.net;', { exact: false }).first().waitFor();
   await assertAccessible(page);
-  await dialog.getByRole('radio', { name: 'A path under another site' }).check();
+  await dialog.getByRole('radio', { name: 'Path on a site' }).check();
   await dialog.getByLabel('Path', { exact: true }).fill('/hosts/pve/');
   await dialog.getByText('location ^~ /hosts/pve/', { exact: false }).first().waitFor();
 });

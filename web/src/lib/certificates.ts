@@ -38,6 +38,11 @@ export function toneOf(standing: Standing): Tone | null {
   }
 }
 
+/** Returns the common name of a distinguished name, as RFC 4514 writes it; all of it where there is none. */
+export function commonName(subject: string): string {
+  return /(?:^|,\s*)CN=((?:\\.|[^,+])+)/.exec(subject)?.[1]?.replace(/\\(.)/g, '$1') ?? subject;
+}
+
 const ORDER: Record<TlsCheck['result'], number> = { failed: 0, warning: 1, passed: 2 };
 
 /** Puts failures first, then warnings; within each the server's order holds. */
