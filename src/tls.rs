@@ -4,7 +4,6 @@
 //! and without one a certificate made on the spot: once TLS is on, plain HTTP never takes its place.
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -190,80 +189,77 @@ impl Tls {
         names: &[String],
         length: SignedDuration,
     ) -> Result<(Examination, Trial), ChangeError> {
-        let known = self.served().setting.clone();
         let mut following = self.lock();
-        if pair.source == Source::SelfSigned {
-            self.make_own(names)?;
-        }
-        let seen = self.examine(&pair, names);
-        if seen.failure().is_some() {
-            return Err(ChangeError::Rejected(Box::new(seen)));
-        }
+        let seen = self.fit(&pair, names)?;
         let now = self.clock.now();
-        let setting = self
-            .files
-            .change(&known, |before| before.tried(pair, now, length))??;
+        let setting = self.change(&mut following, names, |before| {
+            Ok(before.tried(pair, now, length)?)
+        })?;
         self.resumed().clear();
-        self.load(&mut following, names);
         let trial = setting.trial.ok_or(NoTrial)?;
         Ok((seen, trial))
     }
 
     /// Keeps the pair that is being tried.
     pub fn confirm(&self, names: &[String]) -> Result<(), ChangeError> {
-        let known = self.served().setting.clone();
-        let mut following = self.lock();
         let now = self.clock.now();
-        self.files
-            .change(&known, |before| before.confirmed(now))??;
-        self.load(&mut following, names);
+        let confirmed = |before: &TlsSetting| Ok(before.confirmed(now)?);
+        self.change(&mut self.lock(), names, confirmed)?;
         Ok(())
     }
 
     /// Takes a trial back, or goes back to plain HTTP where none runs.
     pub fn turn_off(&self, names: &[String]) -> Result<(), ChangeError> {
-        let known = self.served().setting.clone();
-        let mut following = self.lock();
-        let changed = self.files.change(&known, |before| {
-            Ok::<_, Infallible>(match before.trial {
+        let off = |before: &TlsSetting| {
+            Ok(match before.trial {
                 Some(_) => before.taken_back(),
                 None => before.decided(None),
             })
-        })?;
-        let Ok(_setting) = changed;
-        self.load(&mut following, names);
+        };
+        self.change(&mut self.lock(), names, off)?;
         Ok(())
     }
 
     /// Serves a pair from now on, as a command on the host decides.
     pub fn decide(&self, pair: PairFiles, names: &[String]) -> Result<Examination, ChangeError> {
-        let known = self.served().setting.clone();
         let mut following = self.lock();
-        if pair.source == Source::SelfSigned {
-            self.make_own(names)?;
-        }
-        let seen = self.examine(&pair, names);
-        if seen.failure().is_some() {
-            return Err(ChangeError::Rejected(Box::new(seen)));
-        }
-        let changed = self.files.change(&known, |before| {
-            Ok::<_, Infallible>(before.decided(Some(pair)))
+        let seen = self.fit(&pair, names)?;
+        self.change(&mut following, names, |before| {
+            Ok(before.decided(Some(pair)))
         })?;
-        let Ok(_setting) = changed;
-        self.load(&mut following, names);
         Ok(seen)
     }
 
     /// Serves plain HTTP from now on, as a command on the host decides.
     pub fn decide_off(&self, names: &[String]) -> Result<(), ChangeError> {
-        let known = self.served().setting.clone();
-        let mut following = self.lock();
-        let changed = self
-            .files
-            .change(&known, |before| Ok::<_, Infallible>(before.decided(None)))?;
-        let Ok(_setting) = changed;
-        self.load(&mut following, names);
+        self.change(&mut self.lock(), names, |before| Ok(before.decided(None)))?;
         Ok(())
+    }
+
+    /// Looks at a pair that somebody wants, and makes it first where it is our own; one that fails a
+    /// check is refused.
+    fn fit(&self, pair: &PairFiles, names: &[String]) -> Result<Examination, ChangeError> {
+        if pair.source == Source::SelfSigned {
+            self.make_own(names)?;
+        }
+        let seen = self.examine(pair, names);
+        if seen.failure().is_some() {
+            return Err(ChangeError::Rejected(Box::new(seen)));
+        }
+        Ok(seen)
+    }
+
+    /// Changes the setting and serves what it says then.
+    fn change(
+        &self,
+        following: &mut Following,
+        names: &[String],
+        change: impl FnOnce(&TlsSetting) -> Result<TlsSetting, ChangeError>,
+    ) -> Result<TlsSetting, ChangeError> {
+        let known = self.served();
+        let setting = self.files.change(&known.setting, change)??;
+        self.load(following, names);
+        Ok(setting)
     }
 
     /// Makes our own certificate, unless there is one for all these names that lasts.
@@ -302,9 +298,9 @@ impl Tls {
 
     /// Ends a trial that nobody confirmed.
     fn revert(&self, following: &mut Following, names: &[String]) {
-        let known = self.served().setting.clone();
+        let known = self.served();
         let now = self.clock.now();
-        let reverted = self.files.change(&known, |before| {
+        let reverted = self.files.change(&known.setting, |before| {
             if before.is_over(now) {
                 Ok(before.taken_back())
             } else {
@@ -328,7 +324,7 @@ impl Tls {
                     self.tell(&Event::TlsReverted);
                 }
                 // The door must not wait for a full disk.
-                let setting = self.served().setting.taken_back();
+                let setting = known.setting.taken_back();
                 self.serve(following, setting, names);
                 return;
             }

@@ -394,18 +394,48 @@ impl Start {
     }
 }
 
-/// Walks the believed header from its right end to the first hop without trust.
+/// What one element of the believed header comes to.
+enum Step {
+    /// A trusted proxy, so the walk goes on.
+    Proxy(IpAddr),
+    /// The first that is not trusted: the walk ends.
+    Client(IpAddr),
+    /// No address: the walk ends.
+    NotAnAddress,
+}
+
+/// Walks the believed header from its right end to the first hop without trust; what stands beyond
+/// is never looked at.
+fn steps<'a>(
+    headers: &'a HeaderMap,
+    policy: &'a ProxyPolicy,
+) -> impl Iterator<Item = (Element<'a>, Step)> {
+    let mut is_over = false;
+    Elements::of(headers, policy.header).map_while(move |element| {
+        if is_over {
+            return None;
+        }
+        let step = match element.address() {
+            None => Step::NotAnAddress,
+            Some(address) if policy.header == ClientAddressHeader::XRealIp => Step::Client(address),
+            Some(address) if policy.trusts(address) => Step::Proxy(address),
+            Some(address) => Step::Client(address),
+        };
+        is_over = !matches!(step, Step::Proxy(_));
+        Some((element, step))
+    })
+}
+
+/// Returns where the walk ends.
 fn walk(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Start {
     let mut start = Start::Unknown { nearest: peer };
-    for element in Elements::of(headers, policy.header) {
-        let Some(address) = element.address() else {
-            let nearest = start.address();
-            return Start::Unknown { nearest };
+    for (_, step) in steps(headers, policy) {
+        start = match step {
+            Step::Proxy(address) | Step::Client(address) => Start::Known(address),
+            Step::NotAnAddress => Start::Unknown {
+                nearest: start.address(),
+            },
         };
-        start = Start::Known(address);
-        if policy.header == ClientAddressHeader::XRealIp || !policy.trusts(address) {
-            break;
-        }
     }
     start
 }
@@ -460,22 +490,22 @@ pub fn hops(peer: IpAddr, headers: &HeaderMap, policy: &ProxyPolicy) -> Vec<Hop>
     if first != HopVerdict::TrustedProxy {
         return hops;
     }
-    for element in Elements::of(headers, policy.header).take(MOST_HOPS) {
-        let Some(address) = element.address() else {
-            let text = String::from_utf8_lossy(element.text);
-            let address = text.chars().take(64).collect();
-            let verdict = HopVerdict::NotAnAddress;
-            hops.push(Hop { address, verdict });
-            return hops;
-        };
-        let ends = policy.header == ClientAddressHeader::XRealIp || !policy.trusts(address);
-        if ends {
-            hops.push(hop(address, HopVerdict::Client));
-            return hops;
-        }
-        hops.push(hop(address, HopVerdict::TrustedProxy));
+    for (element, step) in steps(headers, policy).take(MOST_HOPS) {
+        hops.push(match step {
+            Step::Proxy(address) => hop(address, HopVerdict::TrustedProxy),
+            Step::Client(address) => hop(address, HopVerdict::Client),
+            Step::NotAnAddress => Hop {
+                address: String::from_utf8_lossy(element.text)
+                    .chars()
+                    .take(64)
+                    .collect(),
+                verdict: HopVerdict::NotAnAddress,
+            },
+        });
     }
-    if let Some(farthest) = hops.last_mut() {
+    if let Some(farthest) = hops.last_mut()
+        && farthest.verdict == HopVerdict::TrustedProxy
+    {
         farthest.verdict = HopVerdict::Leftmost;
     }
     hops

@@ -481,7 +481,12 @@ fn a_browser_is_told_to_insist_only_when_that_cannot_lock_anyone_out() {
 
 fn signed_by_an_authority(folder: &Path) -> Value {
     make_pair(folder, "authority", EC, &["-days", "90"]);
-    let pair = json!({ "source": "custom", "cert_path": folder.join("signed.pem"), "key_path": folder.join("signed.key") });
+    sign_leaf(folder, folder);
+    json!({ "source": "custom", "cert_path": folder.join("signed.pem"), "key_path": folder.join("signed.key") })
+}
+
+/// Makes a key and a certificate in a folder, signed by the authority in another.
+fn sign_leaf(folder: &Path, authority: &Path) {
     put(
         &folder.join("names"),
         "subjectAltName=DNS:localhost,IP:127.0.0.1\n",
@@ -500,15 +505,14 @@ fn signed_by_an_authority(folder: &Path) -> Value {
     sign.args(["x509", "-req", "-days", "90", "-in"])
         .arg(folder.join("signed.csr"));
     sign.arg("-CA")
-        .arg(folder.join("authority.pem"))
+        .arg(authority.join("authority.pem"))
         .arg("-CAkey")
-        .arg(folder.join("authority.key"));
+        .arg(authority.join("authority.key"));
     sign.arg("-extfile")
         .arg(folder.join("names"))
         .arg("-out")
         .arg(folder.join("signed.pem"));
     assert_eq!(finish(sign).status, Some(0));
-    pair
 }
 
 #[test]
@@ -638,35 +642,7 @@ fn renewals_under_load_fail_nobody() {
 fn signed_by_an_authority_again(folder: &Path) {
     let fresh = folder.join("fresh");
     std::fs::create_dir_all(&fresh).unwrap();
-    for name in ["authority.pem", "authority.key"] {
-        std::fs::copy(folder.join(name), fresh.join(name)).unwrap();
-    }
-    put(
-        &fresh.join("names"),
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\n",
-    );
-    let mut request = program("openssl");
-    request
-        .args(["req", "-new", "-nodes", "-subj", "/CN=signed", "-newkey"])
-        .args(EC);
-    request
-        .arg("-keyout")
-        .arg(fresh.join("signed.key"))
-        .arg("-out")
-        .arg(fresh.join("signed.csr"));
-    assert_eq!(finish(request).status, Some(0));
-    let mut sign = program("openssl");
-    sign.args(["x509", "-req", "-days", "90", "-in"])
-        .arg(fresh.join("signed.csr"));
-    sign.arg("-CA")
-        .arg(fresh.join("authority.pem"))
-        .arg("-CAkey")
-        .arg(fresh.join("authority.key"));
-    sign.arg("-extfile")
-        .arg(fresh.join("names"))
-        .arg("-out")
-        .arg(fresh.join("signed.pem"));
-    assert_eq!(finish(sign).status, Some(0));
+    sign_leaf(&fresh, folder);
     for name in ["signed.key", "signed.pem"] {
         std::fs::rename(fresh.join(name), folder.join(name)).unwrap();
     }

@@ -19,7 +19,7 @@ const through = check({
 test('the hops go from the visitor to the host', () => {
   expect(kinds(check())).toEqual([['192.0.2.7', 'visitor']]);
   expect(kinds(through)).toEqual([['198.51.100.24', 'visitor'], ['127.0.0.1', 'proxy']]);
-  const allTrusted = check({ address: '127.0.0.2', chain: [{ address: '127.0.0.1', trusted: true, why: 'trusted_proxy' }, { address: '127.0.0.2', trusted: true, why: 'farthest_trusted' }] });
+  const allTrusted = check({ address: '127.0.0.2', chain: [{ address: '127.0.0.1', trusted: true, why: 'trusted_proxy' }, { address: '127.0.0.2', trusted: true, why: 'leftmost' }] });
   expect(kinds(allTrusted)).toEqual([['127.0.0.2', 'visitor'], ['127.0.0.1', 'proxy']]);
 });
 

@@ -28,8 +28,8 @@ export const en = {
     trusted_proxy: 'one of the trusted networks',
     client: 'the first that is not trusted, so the visitor',
     untrusted_peer: 'not trusted, so what it says is not read',
-    farthest_trusted: 'all are trusted, so the first of them is the visitor',
-    no_address: 'not an address, so the walk ends here',
+    leftmost: 'all are trusted, so the first of them is the visitor',
+    not_an_address: 'not an address, so the walk ends here',
   },
   fact: {
     peer: 'Connected from',

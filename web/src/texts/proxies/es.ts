@@ -27,8 +27,8 @@ export const es: ProxyTexts = {
     trusted_proxy: 'está en las redes de confianza',
     client: 'el primero sin confianza, o sea el visitante',
     untrusted_peer: 'sin confianza, así que no se lee lo que dice',
-    farthest_trusted: 'todos son de confianza, así que el primero es el visitante',
-    no_address: 'no es una dirección, así que aquí se acaba',
+    leftmost: 'todos son de confianza, así que el primero es el visitante',
+    not_an_address: 'no es una dirección, así que aquí se acaba',
   },
   fact: {
     peer: 'Conecta desde',
