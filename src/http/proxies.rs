@@ -222,6 +222,8 @@ pub(super) async fn say_back(
     request: Request,
 ) -> Result<Response, Error> {
     let (mut parts, _no_body) = request.into_parts();
+    // While the state cannot be trusted nothing answers but what must.
+    let _trusted = visit.read(&app)?;
     let authority = parts.uri.authority().map(ToString::to_string);
     let allowed = &visit.live.settings.cors_origins;
     if !websocket_origin_allowed(&parts.headers, authority.as_deref(), allowed) {

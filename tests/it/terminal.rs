@@ -475,7 +475,10 @@ async fn one_session_has_four_terminals() {
         .post("/api/terminal/ticket", Some(&token), &json!({}))
         .json();
     for _ in 0..4 {
-        windows.push(Window::open(&server, &token).await);
+        let mut window = Window::open(&server, &token).await;
+        // Its shell runs a moment after its socket is there.
+        window.run("true").await;
+        windows.push(window);
     }
 
     let too_many = (409, "too_many_terminals".to_owned());
