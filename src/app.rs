@@ -20,6 +20,7 @@ use crate::access::hosts::{HostName, HostNames};
 use crate::access::random;
 use crate::access::rights::Door;
 use crate::access::tokens::lifecycle::Reminder;
+use crate::acme::Acme;
 use crate::clock::Clock;
 use crate::config::{AuditTime, Locations, PORT, Settings, TrustedFrom, environment};
 use crate::derivations::Derivations;
@@ -30,8 +31,9 @@ use crate::passkey_ceremonies::PasskeyCeremonies;
 use crate::proxies_seen::{ProxiesSeen, SocketTrials};
 pub use crate::store::CopyState;
 use crate::store::{
-    AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported, Limits,
-    Notice, Observer, RestoreError, State, StatePaths, Store, StoreError, TlsFiles, set_list,
+    AcmeFiles, AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported,
+    Limits, Notice, Observer, RestoreError, State, StatePaths, Store, StoreError, TlsFiles,
+    set_list,
 };
 use crate::terminals::{Patience, Terminals};
 use crate::tls::Tls;
@@ -64,6 +66,8 @@ pub struct App {
     pub tokens: TokenMemory,
     /// TLS as it is served.
     pub tls: Tls,
+    /// Certificates from an authority.
+    pub acme: Acme,
     /// Proxies that were seen but are not trusted.
     pub proxies_seen: ProxiesSeen,
     /// Pages that try whether a WebSocket comes through.
@@ -189,13 +193,18 @@ impl App {
         let app = Self {
             avatar,
             claim_code,
-            audit,
+            audit: Arc::clone(&audit),
             limits: Arc::new(limits),
             derivations: Derivations::start()?,
             enrolments: Enrolments::default(),
             passkeys: PasskeyCeremonies::default(),
             tokens: TokenMemory::default(),
             tls,
+            acme: Acme::new(
+                AcmeFiles::new(&locations.data),
+                clock.clone(),
+                Arc::clone(&audit),
+            ),
             proxies_seen: ProxiesSeen::default(),
             socket_trials: SocketTrials::default(),
             settings_file: locations.settings.clone(),
@@ -425,6 +434,7 @@ pub struct Desk {
     /// The audit log.
     pub audit: Arc<AuditLog>,
     tls_files: TlsFiles,
+    data: PathBuf,
     settings: Settings,
 }
 
@@ -448,6 +458,7 @@ impl Desk {
             store,
             audit,
             tls_files: TlsFiles::new(&locations.ssl_config, &locations.data),
+            data: locations.data.clone(),
             settings: settings.clone(),
         })
     }
@@ -462,6 +473,15 @@ impl Desk {
         Tls::start(
             self.tls_files.clone(),
             &self.certificate_names(),
+            self.clock.clone(),
+            Arc::clone(&self.audit),
+        )
+    }
+
+    /// Takes up what is known of the authority.
+    pub fn acme(&self) -> Acme {
+        Acme::new(
+            AcmeFiles::new(&self.data),
             self.clock.clone(),
             Arc::clone(&self.audit),
         )
@@ -509,11 +529,15 @@ impl Desk {
 
     /// Writes down what a command did, by the name of who is root here.
     pub fn tell(&self, event: &Event) {
-        let actor = Actor {
+        self.audit.write(event, &Self::actor());
+    }
+
+    /// Returns who runs commands here.
+    pub fn actor() -> Actor {
+        Actor {
             address: None,
             user: Some("root".to_owned()),
-        };
-        self.audit.write(event, &actor);
+        }
     }
 }
 

@@ -163,8 +163,10 @@ impl Locations {
             (None, None) => PathBuf::from(system),
             (None, Some(own)) => own.join(name),
         };
+        // The setting of TLS names files there, wherever one happens to be when it is read.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let locations = Self {
-            data: place(&places.data_dir, "/var/lib/proxmenux-monitor", ""),
+            data: absolute(place(&places.data_dir, "/var/lib/proxmenux-monitor", "")),
             auth_log: place(
                 &places.auth_log,
                 "/var/log/proxmenux-auth.log",

@@ -18,6 +18,7 @@
 //! | [`clock`] | the time |
 
 pub mod access;
+pub mod acme;
 pub mod app;
 pub mod cli;
 pub mod clock;

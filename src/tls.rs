@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::access::acme::renews_at;
 use crate::access::audit::{Actor, Event};
 use crate::access::certificates::{
     self, CertificateInfo, Examination, Pair, SignError, examine, provider, should_renew,
@@ -485,6 +486,10 @@ impl Tls {
             }
             return;
         }
+        // A third before its end it is ordered anew; only if that fails for long the owner must act.
+        if pair.source == Source::Acme && now < halfway_to_the_end(info) {
+            return;
+        }
         let left = info.days_left(now);
         let Some(threshold) = REMINDERS.into_iter().find(|days| left < *days) else {
             return;
@@ -527,6 +532,12 @@ impl Following {
 /// Returns the pair that Proxmox serves itself, if this is a Proxmox host.
 pub fn proxmox_pair() -> Option<PairFiles> {
     proxmox_pairs().into_iter().find(is_there)
+}
+
+/// Returns when half of the time is over in which a certificate should have been renewed.
+fn halfway_to_the_end(info: &CertificateInfo) -> Timestamp {
+    let begins = renews_at(info);
+    begins + info.expires.duration_since(begins) / 2
 }
 
 fn on_the_spot(names: &[String], now: Timestamp) -> Option<Pair> {

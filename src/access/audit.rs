@@ -252,6 +252,18 @@ pub enum Event {
         /// In how many days at most.
         days: i64,
     },
+    /// An authority gave a certificate.
+    CertificateObtained {
+        /// For which names.
+        names: String,
+    },
+    /// An authority gave none.
+    CertificateRefused {
+        /// For which names.
+        names: String,
+        /// Why.
+        problem: String,
+    },
     /// The word of a network's proxies on the client's address is taken from now on.
     ProxyTrusted {
         /// The network.
@@ -332,6 +344,7 @@ impl Event {
             | Self::TlsTurnedOff
             | Self::TlsReverted
             | Self::TlsExpiring { .. }
+            | Self::CertificateRefused { .. }
             | Self::ProxyTrusted { .. }
             | Self::StateRestored => Level::Warning,
             Self::StateLocked { .. } | Self::StateUnsaved | Self::TlsFailed { .. } => Level::Error,
@@ -361,6 +374,7 @@ impl Event {
             | Self::TlsTried { .. }
             | Self::TlsChanged { .. }
             | Self::TlsReloaded
+            | Self::CertificateObtained { .. }
             | Self::ProxyDistrusted { .. }
             | Self::StateUnlocked
             | Self::StateReloaded
@@ -407,6 +421,8 @@ impl Event {
             Self::TlsReloaded => "tls certificate reloaded",
             Self::TlsFailed { .. } => "tls certificate not usable",
             Self::TlsExpiring { .. } => "tls certificate expires soon",
+            Self::CertificateObtained { .. } => "tls certificate obtained",
+            Self::CertificateRefused { .. } => "tls certificate not obtained",
             Self::ProxyTrusted { .. } => "proxy trusted",
             Self::ProxyDistrusted { .. } => "proxy no longer trusted",
             Self::Terminal { step, .. } => step.text(),
@@ -467,6 +483,10 @@ impl Event {
                 field(line, "source", source);
             }
             Self::TlsExpiring { days } => number(line, "days", days.unsigned_abs()),
+            Self::CertificateObtained { names } => field(line, "names", names),
+            Self::CertificateRefused { names, problem } => {
+                fields(line, [("names", names), ("reason", problem)]);
+            }
             Self::ProxyTrusted { network } | Self::ProxyDistrusted { network } => {
                 field(line, "network", network);
             }

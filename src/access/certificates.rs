@@ -457,6 +457,22 @@ pub struct SelfSigned {
     pub key: zeroize::Zeroizing<String>,
 }
 
+/// Makes the certificate by which a handshake answers an authority (RFC 8737 §3).
+pub fn challenge(name: &str, key_authorization: &str) -> Result<CertifiedKey, SignError> {
+    let mut wanted = rcgen::CertificateParams::new(vec![name.to_owned()])?;
+    let digest = Digest::of(key_authorization.as_bytes());
+    let answer = rcgen::CustomExtension::new_acme_identifier(digest.as_bytes());
+    wanted.custom_extensions = vec![answer];
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = wanted.self_signed(&key)?;
+    let der = PrivateKeyDer::try_from(key.serialize_der());
+    let key = der
+        .ok()
+        .and_then(|der| PROVIDER.key_provider.load_private_key(der).ok());
+    let key = key.ok_or(rcgen::Error::CouldNotParseKeyPair)?;
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
+}
+
 /// Makes a certificate for host names and addresses, with a new key on P-256.
 pub fn self_signed(names: &[String], now: Timestamp) -> Result<SelfSigned, SignError> {
     let start_of_day = |time: Timestamp| {

@@ -26,6 +26,7 @@
 //!
 //! **Invariant:** nothing here turns a damaged state into an open door.
 
+pub mod acme;
 pub mod address;
 pub mod attempts;
 pub mod audit;

@@ -29,6 +29,8 @@ pub enum Right {
     Read,
     /// The same; while a certificate is being tried anyone, whom the handler tells little.
     Trial,
+    /// Any valid credential; while a certificate is being ordered anyone: an authority asks.
+    Challenge,
     /// The scope `operator`.
     Operate,
     /// The scope `full_admin`.
@@ -85,7 +87,7 @@ impl Scope {
     /// Returns whether this scope is enough for `right`.
     fn reaches(self, right: Right) -> bool {
         match right {
-            Right::Public | Right::Setup | Right::Metrics => true,
+            Right::Public | Right::Setup | Right::Metrics | Right::Challenge => true,
             Right::Read | Right::Trial => self >= Self::ReadOnly,
             Right::Operate => self >= Self::Operator,
             Right::Admin | Right::Terminal => self >= Self::FullAdmin,
@@ -184,6 +186,7 @@ pub fn decide(
         Right::Metrics
         | Right::Read
         | Right::Trial
+        | Right::Challenge
         | Right::Operate
         | Right::Admin
         | Right::Session

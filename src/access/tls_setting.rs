@@ -31,6 +31,8 @@ pub enum Source {
     Custom,
     /// One that the Monitor made and signed.
     SelfSigned,
+    /// One that the Monitor got from an authority.
+    Acme,
 }
 
 impl Source {
@@ -40,6 +42,7 @@ impl Source {
             Self::Proxmox => "proxmox",
             Self::Custom => "custom",
             Self::SelfSigned => "self_signed",
+            Self::Acme => "acme",
         }
     }
 }
@@ -135,6 +138,7 @@ impl TlsSetting {
                 source: match file.source.as_deref() {
                     Some("proxmox") => Source::Proxmox,
                     Some("self_signed") => Source::SelfSigned,
+                    Some("acme") => Source::Acme,
                     _named_files => Source::Custom,
                 },
                 cert_path,

@@ -13,6 +13,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ui;
+use crate::access::audit::Actor;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
@@ -60,6 +61,7 @@ pub(super) fn run(places: &Places, arguments: &ServeArguments) -> anyhow::Result
         tokio::spawn(record(Arc::clone(&app)));
         tokio::spawn(remind(Arc::clone(&app)));
         tokio::spawn(follow_tls(Arc::clone(&app)));
+        tokio::spawn(renew_certificate(Arc::clone(&app)));
         tokio::spawn(feed_watchdog());
         for address in server.addresses()? {
             app.listens_on(address);
@@ -204,6 +206,23 @@ async fn follow_tls(app: Arc<App>) {
         });
         if let Err(error) = followed.await {
             tracing::error!(%error, "the certificate was not looked after");
+        }
+    }
+}
+
+/// Orders a certificate anew in time, where an authority gave it.
+async fn renew_certificate(app: Arc<App>) {
+    let mut look = tokio::time::interval(Duration::from_secs(60));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        look.tick().await;
+        let Some(plan) = app.acme.due(&app.tls.served()) else {
+            continue;
+        };
+        tracing::info!("the certificate is ordered anew");
+        if let Ok(permit) = app.acme.begin(plan) {
+            // Whatever comes of it is written down there, and tried again later.
+            let _told = app.acme.order(permit, &Actor::default(), |_step| {}).await;
         }
     }
 }

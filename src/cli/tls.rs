@@ -9,11 +9,13 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::ui;
+use super::ui::{self, WrongUsage};
+use crate::access::acme::{Plan, Wish};
 use crate::access::audit::Event;
 use crate::access::certificates::{CertificateInfo, Verdict};
 use crate::access::rfc3339;
 use crate::access::tls_setting::{PairFiles, Source};
+use crate::acme::{OrderError, Step};
 use crate::app::Desk;
 use crate::tls::{ChangeError, Served, Tls, proxmox_pair};
 
@@ -44,8 +46,82 @@ enum Action {
     },
     /// Serve a certificate that the Monitor makes and renews itself
     SelfSigned,
+    /// Get a certificate from an authority and serve it; without a name the same one anew
+    Acme(Acme),
     /// Serve plain HTTP again; ends a trial too
     Off,
+}
+
+#[derive(Args, Debug)]
+struct Acme {
+    /// Host names that lead to this host
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Where the authority may write to
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// How the authority looks: http-01 (port 80) or tls-alpn-01 (port 443)
+    #[arg(long, value_name = "KIND")]
+    challenge: Option<String>,
+    /// The authority's directory [default: Let's Encrypt]
+    #[arg(long, value_name = "URL")]
+    directory: Option<String>,
+    /// A private authority's root certificates, as PEM
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Agree to the authority's terms without being asked
+    #[arg(long)]
+    agree_terms: bool,
+}
+
+impl Acme {
+    /// Returns what is to be ordered: what was typed, or what was ordered before.
+    fn plan(self, known: Option<Plan>) -> anyhow::Result<Plan> {
+        if self.names.is_empty() {
+            return known.context("no certificate was ordered before: name the host names");
+        }
+        let ca_path = self.ca.map(std::path::absolute).transpose()?;
+        let wish = Wish {
+            names: self.names,
+            email: self.email,
+            directory: self.directory,
+            ca_path: ca_path.map(|path| path.display().to_string()),
+            challenge: self.challenge,
+            agree_terms: true,
+        };
+        let plan = Plan::new(wish).map_err(|error| WrongUsage(error.to_string()))?;
+        let question = format!("Do you agree to the terms of {}?", plan.directory);
+        if !self.agree_terms {
+            ui::ask(&question, "--agree-terms")?;
+        }
+        Ok(plan)
+    }
+
+    /// Orders a certificate; the running server answers the authority meanwhile.
+    fn run(self, desk: &Desk, tls: &Tls) -> anyhow::Result<()> {
+        let acme = desk.acme();
+        let plan = self.plan(acme.known_plan())?;
+        let port = plan.challenge.port();
+        let permit = acme.begin(plan)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let ordered = runtime.block_on(acme.order(permit, &Desk::actor(), |step| {
+            ui::note(match step {
+                Step::Account => "asking the authority…",
+                Step::Order => "ordering…",
+                Step::Challenge => "the authority looks whether the names lead here…",
+                Step::Certificate => "the authority signs…",
+            });
+        }));
+        match ordered {
+            Ok(()) => serve(desk, tls, acme.pair()),
+            Err(error @ OrderError::NotHere { .. }) => anyhow::bail!(
+                "{error}\nThe name must lead to this host, port {port} of it to the running Monitor, by a port forward or a proxy. Nothing was changed."
+            ),
+            Err(error) => anyhow::bail!("{error} Nothing was changed."),
+        }
+    }
 }
 
 impl TlsCommand {
@@ -74,6 +150,7 @@ impl TlsCommand {
                 serve(desk, &tls, pair)
             }
             Action::SelfSigned => serve(desk, &tls, tls.files.self_signed()),
+            Action::Acme(wanted) => wanted.run(desk, &tls),
             Action::Off => off(desk, &tls),
         }
     }
@@ -100,7 +177,7 @@ fn status(served: &Served, desk: &Desk, json: bool) -> anyhow::Result<()> {
     }
     match pair {
         None => ui::line(
-            "HTTPS is off. `tls use-proxmox`, `tls use CERT KEY` or `tls self-signed` turns it on.",
+            "HTTPS is off. `tls use-proxmox`, `tls use CERT KEY`, `tls acme NAME` or `tls self-signed` turns it on.",
         ),
         Some(pair) => {
             ui::line(&format!(

@@ -59,18 +59,23 @@ impl Consent {
         if self.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            let wrong = format!("{question} Nobody is there to answer: add --yes");
-            return Err(WrongUsage(wrong).into());
-        }
-        raw(format!("{question} [y/N] ").as_bytes())?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).context("no answer")?;
-        if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
-            return Ok(());
-        }
-        anyhow::bail!("nothing was changed");
+        ask(question, "--yes")
     }
+}
+
+/// Asks a question of which no is the answer unless somebody says yes; `option` says so beforehand.
+pub(super) fn ask(question: &str, option: &str) -> anyhow::Result<()> {
+    if !io::stdin().is_terminal() {
+        let wrong = format!("{question} Nobody is there to answer: add {option}");
+        return Err(WrongUsage(wrong).into());
+    }
+    raw(format!("{question} [y/N] ").as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("no answer")?;
+    if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
+        return Ok(());
+    }
+    anyhow::bail!("nothing was changed");
 }
 
 /// Starts the log on standard error.

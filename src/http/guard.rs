@@ -45,9 +45,8 @@ pub(super) async fn guard(
             .into_response();
     };
     let admitted = admit(&guard.app, guard.right, &visit, request.headers());
-    let is_trial = guard.right == Right::Trial && guard.app.tls.trial().is_some();
     match admitted {
-        Err(Error::Refused(_)) if is_trial => {
+        Err(error) if is_open_for_now(&guard, &error) => {
             request.extensions_mut().insert(Admitted(Caller::Anyone));
             next.run(request).await
         }
@@ -56,6 +55,16 @@ pub(super) async fn guard(
             next.run(request).await
         }
         Err(error) => error.into_response(),
+    }
+}
+
+/// Whether something goes on for which anyone may ask: a trial of a certificate, or an order of
+/// one, which a locked state does not stop.
+fn is_open_for_now(guard: &Guard, refused: &Error) -> bool {
+    match (guard.right, refused) {
+        (Right::Trial, Error::Refused(_)) => guard.app.tls.trial().is_some(),
+        (Right::Challenge, _) => guard.app.acme.answers().is_some(),
+        (_, _) => false,
     }
 }
 

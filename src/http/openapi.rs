@@ -146,6 +146,7 @@ fn needs(right: Right) -> Option<&'static str> {
         Right::Trial => Some(
             "a session, or a token with the scope read_only; nothing while a certificate is tried",
         ),
+        Right::Challenge => Some("any valid credential; nothing while a certificate is ordered"),
         Right::Operate => Some("a session, or a token with the scope operator"),
         Right::Admin => Some("a session, or a token with the scope full_admin"),
         Right::Session => Some("a session"),

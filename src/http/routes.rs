@@ -304,9 +304,15 @@ fn token_routes() -> Vec<Route> {
 }
 
 fn tls_routes() -> Vec<Route> {
-    use Right::{Admin, Trial};
+    use Right::{Admin, Challenge, Trial};
 
     vec![
+        post("/api/ssl/acme", Admin, tls::order)
+            .does("Orders a certificate from an authority by ACME; `GET /api/ssl/status` says how that goes.")
+            .takes::<tls::OrderBody>()
+            .gives::<setup::Done>(),
+        get("/.well-known/acme-challenge/{token}", Challenge, tls::answer_challenge)
+            .does("Answers an authority while a certificate is ordered (RFC 8555 §8.3)."),
         get("/api/ssl/status", Trial, tls::show)
             .does("Says how HTTPS is.")
             .gives::<tls::TlsAnswer>(),

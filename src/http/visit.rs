@@ -260,6 +260,9 @@ fn encrypted_only(
         return None;
     }
     let path = request.uri().path();
+    if path.starts_with("/.well-known/acme-challenge/") && app.acme.answers().is_some() {
+        return None;
+    }
     let is_status_of_trial = path == "/api/ssl/status" && *request.method() == Method::GET;
     if is_status_of_trial
         && app.tls.trial().is_some()

@@ -14,6 +14,7 @@
 //! copy of it, so that no damage to the one makes it count again. That there was no room for the
 //! copy is told.
 
+mod acme_files;
 mod audit_log;
 mod avatar_file;
 mod claim_code;
@@ -39,6 +40,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+pub use acme_files::{AcmeAccount, AcmeFiles, AcmeMemory, OrderLock};
 pub use audit_log::{AuditLog, AuditSettings};
 pub use avatar_file::{AvatarFile, StoredAvatar};
 pub use claim_code::ClaimCodeFile;
@@ -47,7 +49,7 @@ pub use recovery::{
     Copy, CopyState, ImportError, Imported, RestoreError, copies, examine, import, restore,
 };
 pub use settings_file::set_list;
-pub use tls_files::{Look, PairText, TlsFiles, is_there};
+pub use tls_files::{Look, PairText, TlsFiles, is_there, read_roots};
 
 use crate::access::{Access, Use, Used};
 use crate::clock::Clock;

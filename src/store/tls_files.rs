@@ -14,7 +14,7 @@ use crate::access::certificates::{self, Examination, SelfSigned};
 use crate::access::tls_setting::{PairFiles, Source, TlsSetting};
 
 /// The largest file that is taken for the setting, a certificate or a key.
-const LARGEST: u64 = 256 * 1024;
+pub(super) const LARGEST: u64 = 256 * 1024;
 
 /// Where the files of TLS lie.
 #[derive(Clone, Debug)]
@@ -151,8 +151,11 @@ impl TlsFiles {
         files::private_directory(&self.directory)?;
         let mut both = Zeroizing::new(Vec::with_capacity(certificate.len() + key.len() + 1));
         both.extend_from_slice(certificate);
-        both.push(b'\n');
-        both.extend_from_slice(key);
+        // One file may hold both.
+        if certificate != &**key {
+            both.push(b'\n');
+            both.extend_from_slice(key);
+        }
         if read_regular(&self.good(), 3 * LARGEST).is_ok_and(|kept| kept == *both) {
             return Ok(());
         }
@@ -179,7 +182,7 @@ impl TlsFiles {
 }
 
 /// Reads a file whole, unless it is large or no file: a pipe would be waited for.
-fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = rustix::fs::open(
         path,
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
@@ -193,6 +196,11 @@ fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads the root certificates of an authority. `Err` is a sentence.
+pub fn read_roots(path: &Path) -> Result<Vec<u8>, String> {
+    read_regular(path, LARGEST).map_err(|error| reason(path, &error))
 }
 
 /// Says why a file cannot be read, and no more than that: the caller may ask for any file.

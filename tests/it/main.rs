@@ -5,6 +5,7 @@
     reason = "helper functions of tests are tests"
 )]
 
+mod acme;
 mod binary;
 mod bodies;
 mod cli;

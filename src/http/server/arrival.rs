@@ -4,15 +4,19 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_header::{Error, ParseConfig, ProxyHeader};
-use tokio::io::AsyncReadExt as _;
+use rustls::ServerConfig;
+use rustls::server::{Acceptor, ClientHello};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::acme::ACME_TLS;
 use crate::app::App;
 
 /// How long a client may be silent after it has connected.
@@ -62,18 +66,44 @@ pub(super) async fn receive(
         }
     }
     let (address, announced) = arrival;
-    let stream = match app.tls.config() {
-        Some(config) if is_tls(&stream).await? => {
-            let accepted = TlsAcceptor::from(config).accept(stream);
-            Stream::Tls(Box::new(timeout(HANDSHAKE, accepted).await??))
-        }
-        Some(_) | None => Stream::Plain(stream),
+    let config = app.tls.config();
+    let is_asked = app.acme.answers().is_some();
+    let stream = if (config.is_some() || is_asked) && is_tls(&stream).await? {
+        let stream = timeout(HANDSHAKE, shake_hands(stream, config, app)).await??;
+        Stream::Tls(Box::new(stream))
+    } else {
+        Stream::Plain(stream)
     };
     Ok(Arrival {
         address,
         announced,
         stream,
     })
+}
+
+/// Encrypts a connection. One by which an authority only asks whether a name leads here ends with
+/// its handshake, and as an error.
+async fn shake_hands(
+    stream: TcpStream,
+    config: Option<Arc<ServerConfig>>,
+    app: &App,
+) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if let Some(name) = name_asked_about(&hello.client_hello()) {
+        let config = app.acme.challenge_config(&name);
+        let config = config.ok_or(io::ErrorKind::PermissionDenied)?;
+        hello.into_stream(config).await?.shutdown().await?;
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    let config = config.ok_or(io::ErrorKind::Unsupported)?;
+    hello.into_stream(config).await
+}
+
+/// Returns the name that an authority asks about, if this is an authority (RFC 8737 §3).
+fn name_asked_about(hello: &ClientHello<'_>) -> Option<String> {
+    let mut offered = hello.alpn()?;
+    let asks = offered.any(|protocol| protocol == ACME_TLS);
+    asks.then(|| hello.server_name().unwrap_or_default().to_owned())
 }
 
 /// Returns whether the client begins with a TLS handshake.

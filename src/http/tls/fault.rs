@@ -3,7 +3,9 @@
 use axum::http::StatusCode;
 
 use super::super::error::Error;
+use crate::access::acme::PlanError;
 use crate::access::certificates::{Check, Examination};
+use crate::acme::BeginError;
 use crate::tls::ChangeError;
 
 /// Why a call about HTTPS came to nothing.
@@ -23,6 +25,12 @@ pub(in crate::http) enum TlsFault {
     UnknownSource,
     /// This host has no certificate of Proxmox.
     NoProxmox,
+    /// No authority has given a certificate.
+    NoAcme,
+    /// What is wanted of an authority cannot be asked for.
+    Plan(PlanError),
+    /// Another certificate is being ordered.
+    OrderRuns,
     /// Plain HTTP asks for what is there over HTTPS.
     HttpsRequired(Way),
 }
@@ -47,6 +55,9 @@ impl TlsFault {
             Self::PathMissing(_) => (StatusCode::BAD_REQUEST, "path_missing"),
             Self::UnknownSource => (StatusCode::BAD_REQUEST, "invalid_source"),
             Self::NoProxmox => (StatusCode::BAD_REQUEST, "no_proxmox_certificate"),
+            Self::NoAcme => (StatusCode::BAD_REQUEST, "no_acme_certificate"),
+            Self::Plan(error) => (StatusCode::BAD_REQUEST, plan_code(error)),
+            Self::OrderRuns => (StatusCode::CONFLICT, "order_running"),
             Self::HttpsRequired(_) => (StatusCode::UPGRADE_REQUIRED, "https_required"),
         }
     }
@@ -55,8 +66,10 @@ impl TlsFault {
     pub(in crate::http) fn field(&self) -> Option<&'static str> {
         match self {
             Self::PathMissing(field) => Some(field),
-            Self::UnknownSource | Self::NoProxmox => Some("source"),
+            Self::UnknownSource | Self::NoProxmox | Self::NoAcme => Some("source"),
+            Self::Plan(error) => Some(plan_field(error)),
             Self::Rejected(_)
+            | Self::OrderRuns
             | Self::TrialRuns
             | Self::NoTrial
             | Self::NotOverTls
@@ -80,7 +93,12 @@ impl TlsFault {
             Self::TrialRuns => "A trial is running",
             Self::NoTrial => "No trial is running",
             Self::NotOverTls => "Not over HTTPS",
-            Self::PathMissing(_) | Self::UnknownSource | Self::NoProxmox => "Invalid request",
+            Self::PathMissing(_)
+            | Self::UnknownSource
+            | Self::NoProxmox
+            | Self::NoAcme
+            | Self::Plan(_) => "Invalid request",
+            Self::OrderRuns => "An order is running",
             Self::HttpsRequired(_) => "HTTPS required",
         }
     }
@@ -93,7 +111,10 @@ impl TlsFault {
             Self::NoTrial => "No certificate is being tried: it was confirmed already, or taken back.".to_owned(),
             Self::NotOverTls => "Open this page over HTTPS, without a proxy, and confirm there: that shows that it can be reached.".to_owned(),
             Self::PathMissing(field) => format!("Name the file in the field `{field}`, from / on."),
-            Self::UnknownSource => "Choose one of the sources proxmox, custom and self_signed.".to_owned(),
+            Self::UnknownSource => "Choose one of the sources proxmox, custom, self_signed and acme.".to_owned(),
+            Self::NoAcme => "No authority has given a certificate yet. Order one first: POST /api/ssl/acme.".to_owned(),
+            Self::Plan(error) => error.to_string(),
+            Self::OrderRuns => "A certificate is being ordered already. Wait until that has ended.".to_owned(),
             Self::NoProxmox => "This host has no certificate of Proxmox. Name files, or let the Monitor make one.".to_owned(),
             Self::HttpsRequired(Way::Direct) => "This dashboard is reached by https:// now. Use that in the address.".to_owned(),
             Self::HttpsRequired(Way::UntrustedProxy) => "A proxy that is not trusted says that it encrypts. Trust it on the Security page, or let it connect by https://.".to_owned(),
@@ -116,5 +137,46 @@ impl From<ChangeError> for Error {
 impl From<TlsFault> for Error {
     fn from(fault: TlsFault) -> Self {
         Self::Tls(Box::new(fault))
+    }
+}
+
+fn plan_code(error: &PlanError) -> &'static str {
+    match error {
+        PlanError::NamesMissing => "names_missing",
+        PlanError::TooManyNames
+        | PlanError::NoName(_)
+        | PlanError::Wildcard(_)
+        | PlanError::Address(_)
+        | PlanError::PrivateName(_) => "invalid_name",
+        PlanError::Email => "invalid_email",
+        PlanError::Directory => "invalid_directory",
+        PlanError::CaPath => "invalid_ca_path",
+        PlanError::Challenge => "invalid_challenge",
+        PlanError::Terms => "terms_not_agreed",
+    }
+}
+
+fn plan_field(error: &PlanError) -> &'static str {
+    match error {
+        PlanError::NamesMissing
+        | PlanError::TooManyNames
+        | PlanError::NoName(_)
+        | PlanError::Wildcard(_)
+        | PlanError::Address(_)
+        | PlanError::PrivateName(_) => "names",
+        PlanError::Email => "email",
+        PlanError::Directory => "directory",
+        PlanError::CaPath => "ca_path",
+        PlanError::Challenge => "challenge",
+        PlanError::Terms => "agree_terms",
+    }
+}
+
+impl From<BeginError> for Error {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Runs => TlsFault::OrderRuns.into(),
+            BeginError::Io(error) => Self::Internal(error.into()),
+        }
     }
 }

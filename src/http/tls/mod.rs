@@ -1,5 +1,6 @@
 //! HTTPS: shown, checked, tried, confirmed, turned off.
 
+mod acme;
 mod fault;
 
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(super) use acme::{OrderBody, answer_challenge, order};
 pub(super) use fault::{TlsFault, Way};
 
+use self::acme::ShownAcme;
 use super::error::Error;
 use super::extract::{Json, NoFields};
 use super::guard::AdmittedCaller;
@@ -25,6 +28,7 @@ use crate::access::rfc3339;
 use crate::access::rights::Caller;
 use crate::access::tls_setting::{PairFiles, Source, Trial};
 use crate::app::App;
+use crate::store::is_there;
 use crate::tls::{Served, Serving, proxmox_pair};
 
 /// How HTTPS is.
@@ -55,7 +59,7 @@ struct ShownTrial {
 /// What strangers are not told.
 #[derive(Debug, Serialize, ToSchema)]
 struct Details {
-    /// Where the certificate comes from: `proxmox`, `custom`, `self_signed` or `none`.
+    /// Where the certificate comes from: `proxmox`, `custom`, `self_signed`, `acme` or `none`.
     source: &'static str,
     /// The certificate's file.
     cert_path: Option<String>,
@@ -71,6 +75,8 @@ struct Details {
     cert_info: Option<ShownCertificate>,
     /// Which pair is served: `configured`, `last_good` or `emergency`; null for none.
     serving: Option<&'static str>,
+    /// The certificate from an authority: ordered, or there.
+    acme: Option<ShownAcme>,
     /// What is wrong with the files of the setting.
     problem: Option<String>,
     /// Whether this request came over a connection that is encrypted here.
@@ -102,7 +108,7 @@ struct ShownCertificate {
 /// A pair that could be served.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct PairBody {
-    /// Where it comes from: `proxmox`, `custom` or `self_signed`.
+    /// Where it comes from: `proxmox`, `custom`, `self_signed` or `acme`.
     source: Option<String>,
     /// The certificate's file, with its chain; for `custom`.
     cert_path: Option<String>,
@@ -156,7 +162,7 @@ pub(super) async fn show(
 ) -> Result<axum::Json<TlsAnswer>, Error> {
     let served = app.tls.served();
     let is_stranger = matches!(caller.0, Caller::Anyone);
-    let proxmox = measure(&app, |_app| proxmox_pair()).await?;
+    let (proxmox, acme) = measure(&app, |app| (proxmox_pair(), acme::shown(app))).await?;
     let now = app.clock.now();
     let pair = served.setting.pair.as_ref();
     let certificate = |pair: &PairFiles| pair.cert_path.display().to_string();
@@ -175,6 +181,7 @@ pub(super) async fn show(
             Serving::LastGood => Some("last_good"),
             Serving::Emergency => Some("emergency"),
         },
+        acme,
         problem: served.problem.clone(),
         over_tls: visit.transport == Transport::Tls,
         hsts: visit.live.settings.hsts && app.tls.may_insist(),
@@ -324,6 +331,10 @@ fn wanted(app: &App, body: PairBody) -> Result<PairFiles, TlsFault> {
     match body.source.as_deref() {
         Some("proxmox") => proxmox_pair().ok_or(TlsFault::NoProxmox),
         Some("self_signed") => Ok(app.tls.files.self_signed()),
+        Some("acme") => {
+            let pair = app.acme.pair();
+            is_there(&pair).then_some(pair).ok_or(TlsFault::NoAcme)
+        }
         Some("custom") | None => Ok(PairFiles::custom(
             &given(body.cert_path, "cert_path")?,
             &given(body.key_path, "key_path")?,
