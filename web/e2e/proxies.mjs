@@ -248,7 +248,8 @@ function makeCertificate(folder) {
   return { file, key };
 }
 
-function freePort() {
+/** Returns a port of loopback that nobody has. */
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);

@@ -1,7 +1,7 @@
 // The only place that talks to the server: one function per endpoint. It keeps the session's token
 // in memory and nowhere else, and knows nothing of the page.
 
-import type { ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, ProxyCheck, ProxyKind, ProxySnippet, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo, TerminalTicket, TlsGlance, TlsStarted, TlsStatus, TlsVerdict, TlsWish } from './types.ts';
+import type { AcmeWish, ApiToken, ApiTokenWish, Ceremony, Enrolment, History, MadeApiToken, Passkey, PasskeyList, PasskeyProof, Profile, Proof, ProxyCheck, ProxyKind, ProxySnippet, Refusal, Session, SignedIn, Snapshot, Status, SystemInfo, TerminalTicket, TlsGlance, TlsStarted, TlsStatus, TlsVerdict, TlsWish } from './types.ts';
 
 const TIMEOUT_MS = 15_000;
 /** A password is checked in a queue, so an answer may take longer. */
@@ -311,6 +311,9 @@ export async function checkTls(json: TlsWish): Promise<TlsVerdict> {
 }
 
 export const startTls = (json: TlsWish): Promise<TlsStarted> => call<TlsStarted>('ssl/configure', { method: 'POST', json });
+
+/** Has an authority asked for a certificate; the status tells how that goes on. */
+export const orderCertificate = (json: AcmeWish): Promise<object> => call('ssl/acme', { method: 'POST', json });
 
 export const keepTls = (): Promise<object> => call('ssl/confirm', { method: 'POST', json: {} });
 

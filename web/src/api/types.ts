@@ -250,7 +250,7 @@ export interface MadeApiToken {
 }
 
 /** Where the certificate that the host serves comes from. */
-export type TlsSource = 'proxmox' | 'custom' | 'self_signed';
+export type TlsSource = 'proxmox' | 'acme' | 'custom' | 'self_signed';
 
 /** A setting of HTTPS that is taken back unless the page confirms it. */
 export interface TlsTrial {
@@ -290,6 +290,46 @@ export interface TlsStatus extends TlsGlance {
   /** This very request came over the TLS of the host itself, not of a proxy. */
   over_tls: boolean;
   hsts: boolean;
+  /** Null where no authority was ever asked. */
+  acme: Acme | null;
+}
+
+/** How an authority finds out that a name is this host's (RFC 8555 §8.3, RFC 8737). */
+export type AcmeChallenge = 'http-01' | 'tls-alpn-01';
+
+export type AcmeStep = 'account' | 'order' | 'challenge' | 'certificate';
+
+export interface AcmeOrder {
+  state: 'running' | 'done' | 'failed';
+  step: AcmeStep | null;
+  started_at: string;
+  ended_at: string | null;
+  /** What the authority said, in English. */
+  problem: string | null;
+}
+
+/** What was last asked of an authority, what became of it, and when it is asked again. */
+export interface Acme {
+  names: string[];
+  email: string | null;
+  directory: string;
+  challenge: AcmeChallenge;
+  ca_path?: string | null;
+  order: AcmeOrder | null;
+  certificate: CertificateInfo | null;
+  renews_at: string | null;
+  /** After a renewal that failed. */
+  next_try_at: string | null;
+}
+
+/** What an authority is to be asked for; without a directory Let's Encrypt is. */
+export interface AcmeWish {
+  names: string[];
+  email?: string;
+  challenge?: AcmeChallenge;
+  directory?: string;
+  ca_path?: string;
+  agree_terms: boolean;
 }
 
 /** Which certificate is to be served; the paths only for a pair of one's own. */

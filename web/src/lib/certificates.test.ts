@@ -1,8 +1,9 @@
 // How it stands with HTTPS, the order of what was checked, paths, names, and the way to the other scheme.
 
 import { describe, expect, test } from 'vitest';
-import type { CertificateInfo, TlsStatus } from '../api/types.ts';
-import { commonName, failuresFirst, pathProblem, standingOf, toneOf } from './certificates.ts';
+import type { Acme, CertificateInfo, TlsStatus } from '../api/types.ts';
+import { LETS_ENCRYPT } from './acme.ts';
+import { browserDoubt, commonName, failuresFirst, pathProblem, standingOf, toneOf } from './certificates.ts';
 import { addressUnder } from './scheme.ts';
 
 const NOW = Date.parse('2026-11-25T09:00:00Z');
@@ -14,7 +15,7 @@ function status(changes: Partial<TlsStatus> = {}, days = 61): TlsStatus {
   };
   return {
     ssl_enabled: true, trial: null, source: 'self_signed', cert_path: null, key_path: null, proxmox_available: false, proxmox_cert: null, proxmox_key: null,
-    cert_info: info, serving: 'configured', problem: null, over_tls: true, hsts: false, ...changes,
+    cert_info: info, serving: 'configured', problem: null, over_tls: true, hsts: false, acme: null, ...changes,
   };
 }
 
@@ -27,6 +28,16 @@ describe('the standing', () => {
     const trial = { ends_at: '2026-11-25T09:02:00Z', source: 'custom', reverts_to: 'http' } as const;
     expect([standingOf(status({ ssl_enabled: false }), NOW), standingOf(status({ serving: 'last_good' }, 3), NOW), standingOf(status({ serving: 'emergency' }, -1), NOW), standingOf(status({ trial, serving: 'emergency' }), NOW)])
       .toEqual(['off', 'last_good', 'emergency', 'trial']);
+  });
+
+  test('what is renewed by itself needs nobody, unless its renewal is late or has failed', () => {
+    const acme = (changes: Partial<Acme>): Acme => ({
+      names: ['dash.example.net'], email: null, directory: LETS_ENCRYPT, challenge: 'http-01', order: null, certificate: null, renews_at: '2026-11-25T08:00:00Z', next_try_at: null, ...changes,
+    });
+    const failed = { state: 'failed', step: 'challenge', started_at: '2026-11-25T08:00:00Z', ended_at: '2026-11-25T08:00:10Z', problem: 'no answer' } as const;
+    const standing = (changes: Partial<Acme>, days: number) => standingOf(status({ source: 'acme', acme: acme(changes) }, days), NOW);
+    expect([standing({}, 4), standing({ renews_at: '2026-11-24T08:00:00Z' }, 4), standing({ order: failed }, 20), standing({ order: failed }, 61), standing({}, -1)])
+      .toEqual(['on', 'urgent', 'ending', 'on', 'expired']);
   });
 
   test('off is a choice, so it has no colour', () => {
@@ -54,4 +65,12 @@ test('the other scheme is on the same port', () => {
   const at = (url: string, scheme: 'http' | 'https') => addressUnder(scheme, new URL(url), '/pve/security');
   expect([at('http://192.0.2.10:8008/x', 'https'), at('http://[2001:db8::1]:8008/', 'https'), at('http://example.net/', 'https'), at('https://example.net/', 'http'), at('https://example.net:80/', 'http')])
     .toEqual(['https://192.0.2.10:8008/pve/security', 'https://[2001:db8::1]:8008/pve/security', 'https://example.net:80/pve/security', 'http://example.net:443/pve/security', 'http://example.net/pve/security']);
+});
+
+test('a browser warns of a signer that it does not know, and of another name', () => {
+  const { cert_info: own } = status();
+  const signed = own === null ? null : { ...own, is_self_signed: false, names: ['dash.example.net'] };
+  const elsewhere = 'https://ca.example.net/directory';
+  expect([browserDoubt('self_signed', own, 'pve-01', null), browserDoubt('custom', own, 'pve-01', null), browserDoubt('custom', signed, 'pve-01', null)]).toEqual(['signer', 'signer', null]);
+  expect([browserDoubt('acme', signed, 'dash.example.net', LETS_ENCRYPT), browserDoubt('acme', signed, '192.0.2.10', LETS_ENCRYPT), browserDoubt('acme', signed, 'dash.example.net', elsewhere)]).toEqual([null, 'name', 'signer']);
 });

@@ -2,7 +2,8 @@
 // asks without its token, which must not travel there, and follows to HTTPS once it is kept.
 
 import * as api from '../api/client.ts';
-import type { CertificateInfo, TlsStatus, TlsTrial, TlsWish } from '../api/types.ts';
+import type { AcmeWish, CertificateInfo, TlsStatus, TlsTrial, TlsWish } from '../api/types.ts';
+import { LETS_ENCRYPT } from '../lib/acme.ts';
 import { addressUnder, type Scheme } from '../lib/scheme.ts';
 import { clock } from './clock.svelte.ts';
 import { connection } from './connection.svelte.ts';
@@ -11,6 +12,7 @@ import { router } from './router.svelte.ts';
 import { session } from './session.svelte.ts';
 
 const TRIAL_POLL_MS = 1500;
+const ORDER_POLL_MS = 1000;
 /** A trial lasts two minutes, unless the host is set otherwise; told only by what is left of it. */
 const TRIAL_MS = 120_000;
 
@@ -32,6 +34,8 @@ class Tls {
 
   /** What is left of the trial, in milliseconds. */
   leftMs = $derived(this.trial === null ? 0 : Math.max(0, Date.parse(this.trial.ends_at) - clock.now));
+  /** An authority is being asked for a certificate, by whomever. */
+  isOrdering = $derived(this.status?.acme?.order?.state === 'running');
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Returns where a page stands under a scheme. */
@@ -49,7 +53,8 @@ class Tls {
     } catch (error) {
       await this.#fail(error);
     }
-    if (this.trial !== null) this.#timer = setTimeout(() => { void this.load(); }, TRIAL_POLL_MS);
+    clearTimeout(this.#timer);
+    if (this.trial !== null || this.isOrdering) this.#timer = setTimeout(() => { void this.load(); }, this.trial === null ? ORDER_POLL_MS : TRIAL_POLL_MS);
   }
 
   /** Puts a certificate on trial. */
@@ -61,6 +66,18 @@ class Tls {
     this.isOlderThanTrial = true;
     this.#setTrial({ ends_at: started.trial_ends_at, source: wish.source, reverts_to: revertsTo });
     this.trialMs = Math.max(1000, this.leftMs);
+    await this.load();
+  }
+
+  /** Has an authority asked for a certificate; from here on the status is asked for every second. */
+  async order(wish: AcmeWish): Promise<void> {
+    await api.orderCertificate(wish);
+    this.outcome = null;
+    const { names, email = null, directory = LETS_ENCRYPT, challenge = 'http-01' } = wish;
+    const order = { state: 'running', step: null, started_at: new Date(clock.read()).toISOString(), ended_at: null, problem: null } as const;
+    const { certificate = null, renews_at = null } = this.status?.acme ?? {};
+    // Until the host is asked: what it has just taken on.
+    if (this.status !== null) this.status = { ...this.status, acme: { names, email, directory, challenge, order, certificate, renews_at, next_try_at: null } };
     await this.load();
   }
 

@@ -12,7 +12,7 @@ const SUBJECTS = { tokens: tokenTexts, terminal: terminalTexts, https: httpsText
 
 /** Looked up by a word that comes from the server or from a table. */
 const BY_WORD = new Set(['tokens.states', 'tokens.refusals', 'tokens.scopes', 'tokens.programs', 'tokens.places', 'tokens.words', 'tokens.made', 'terminal.states', 'terminal.keyNames',
-  'https.checkNames', 'https.checkResults', 'https.outcome', 'https.cert', 'proxies.why', 'proxies.trust', 'proxies.remove', 'proxies.list', 'proxies.programs']);
+  'https.acmeFaults', 'https.acmeSteps', 'https.acmeStepStates', 'https.checkNames', 'https.checkResults', 'https.outcome', 'https.cert', 'proxies.why', 'proxies.trust', 'proxies.remove', 'proxies.list', 'proxies.programs']);
 
 function leavesOf(node: object, path: string[] = []): [string[], unknown][] {
   return Object.entries(node).flatMap(([key, value]) =>
