@@ -28,7 +28,7 @@ use crate::store::{AcmeAccount, AcmeFiles, AcmeMemory, AuditLog, OrderLock, read
 use crate::tls::{Served, Serving};
 
 /// How long an order may take: authorities look at a name from several places, one after another.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// How long the authority's steps are waited for, each.
 const STEP_PATIENCE: Duration = Duration::from_secs(90);
 /// How long after a certificate was given the next one is not asked for by itself, whatever the
@@ -92,7 +92,7 @@ impl Step {
 #[derive(Debug)]
 pub struct Permit {
     plan: Plan,
-    _lock: OrderLock,
+    lock: OrderLock,
 }
 
 /// An order may not begin.
@@ -222,7 +222,7 @@ impl Acme {
             ended_at: None,
             problem: None,
         });
-        Ok(Permit { plan, _lock: lock })
+        Ok(Permit { plan, lock })
     }
 
     /// Orders a certificate and writes it where it is served from. `watch` is told each step.
@@ -232,20 +232,30 @@ impl Acme {
         actor: &Actor,
         watch: impl Fn(Step) + Send + Sync,
     ) -> Result<(), OrderError> {
-        let plan = &permit.plan;
+        let Permit { plan, lock } = permit;
         let begin = |step| {
             watch(step);
             if let Some(progress) = self.lock().as_mut() {
                 progress.step = step;
             }
         };
-        let obtained = tokio::time::timeout(PATIENCE, self.obtain(plan, &begin)).await;
+        let obtained = tokio::time::timeout(PATIENCE, self.obtain(&plan, &begin)).await;
         let outcome = obtained.unwrap_or(Err(OrderError::Timeout));
         if let Err(error) = self.files.withdraw() {
             tracing::warn!(%error, "what an authority was told is not taken back");
         }
         let outcome = outcome.and_then(|pem| Ok(self.files.write_pair(&pem)?));
-        self.note(plan, outcome.as_ref().err(), actor);
+        let problem = outcome
+            .as_ref()
+            .err()
+            .map(|error| shortened(&error.to_string()));
+        self.note(&plan, problem.as_deref(), actor);
+        // Whoever sees that it has ended may begin the next one.
+        drop(lock);
+        if let Some(progress) = self.lock().as_mut() {
+            progress.ended_at = Some(self.clock.now());
+            progress.problem = problem;
+        }
         outcome
     }
 
@@ -393,13 +403,8 @@ impl Acme {
     }
 
     /// Remembers how an order ended, and writes it down.
-    fn note(&self, plan: &Plan, error: Option<&OrderError>, actor: &Actor) {
+    fn note(&self, plan: &Plan, problem: Option<&str>, actor: &Actor) {
         let now = self.clock.now();
-        let problem = error.map(|error| shortened(&error.to_string()));
-        if let Some(progress) = self.lock().as_mut() {
-            progress.ended_at = Some(now);
-            progress.problem.clone_from(&problem);
-        }
         let mut memory = self.memory().unwrap_or_default();
         let is_known = memory.plan.as_ref() == Some(plan);
         let names = Vec::from_iter(plan.names.iter().map(HostName::as_str)).join(",");
@@ -414,9 +419,12 @@ impl Acme {
                 tracing::error!("no certificate was obtained: {problem}");
                 if is_known {
                     let before = memory.trouble.as_ref();
-                    memory.trouble = Some(Trouble::after(before, now, problem.clone()));
+                    memory.trouble = Some(Trouble::after(before, now, problem.to_owned()));
                 }
-                Event::CertificateRefused { names, problem }
+                Event::CertificateRefused {
+                    names,
+                    problem: problem.to_owned(),
+                }
             }
         };
         if let Err(error) = self.files.write(&memory) {

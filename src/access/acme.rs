@@ -397,13 +397,16 @@ mod tests {
 
     #[test]
     fn each_field_is_looked_at() {
-        let with = |change: fn(&mut Wish)| {
-            let mut wish = wish("dash.example.net");
-            change(&mut wish);
-            Plan::new(wish)
+        let changed = |change: fn(&mut Wish)| {
+            let mut all = wish("dash.example.net");
+            change(&mut all);
+            Plan::new(all)
         };
         let given = |text: &str| Some(text.to_owned());
-        assert_eq!(with(|wish| wish.agree_terms = false), Err(PlanError::Terms));
+        assert_eq!(
+            changed(|wish| wish.agree_terms = false),
+            Err(PlanError::Terms)
+        );
         for email in [
             "owner",
             "@example.net",
@@ -411,9 +414,9 @@ mod tests {
             "a b@example.net",
             "a@ex,mailto:b",
         ] {
-            let mut wish = wish("dash.example.net");
-            wish.email = given(email);
-            assert_eq!(Plan::new(wish), Err(PlanError::Email), "{email}");
+            let mut all = wish("dash.example.net");
+            all.email = given(email);
+            assert_eq!(Plan::new(all), Err(PlanError::Email), "{email}");
         }
         for directory in [
             "http://ca.lan/directory",
@@ -422,19 +425,19 @@ mod tests {
             "https://a@ca.lan/d",
             "/x",
         ] {
-            let mut wish = wish("dash.example.net");
-            wish.directory = given(directory);
-            assert_eq!(Plan::new(wish), Err(PlanError::Directory), "{directory}");
+            let mut all = wish("dash.example.net");
+            all.directory = given(directory);
+            assert_eq!(Plan::new(all), Err(PlanError::Directory), "{directory}");
         }
         assert_eq!(
-            with(|wish| wish.ca_path = Some("root.pem".to_owned())),
+            changed(|wish| wish.ca_path = Some("root.pem".to_owned())),
             Err(PlanError::CaPath)
         );
         assert_eq!(
-            with(|wish| wish.challenge = Some("dns-01".to_owned())),
+            changed(|wish| wish.challenge = Some("dns-01".to_owned())),
             Err(PlanError::Challenge)
         );
-        assert!(with(|wish| wish.email = Some("owner+pve@example.net".to_owned())).is_ok());
+        assert!(changed(|wish| wish.email = Some("owner+pve@example.net".to_owned())).is_ok());
     }
 
     #[test]

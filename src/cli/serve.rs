@@ -212,7 +212,7 @@ async fn follow_tls(app: Arc<App>) {
 
 /// Orders a certificate anew in time, where an authority gave it.
 async fn renew_certificate(app: Arc<App>) {
-    let mut look = tokio::time::interval(Duration::from_secs(60));
+    let mut look = tokio::time::interval(Duration::from_mins(1));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         look.tick().await;

@@ -185,7 +185,10 @@ impl Host {
         let body = json!({ "username": USER, "password": PASSWORD });
         let (status, answer) = host.http("POST", "/api/auth/login", &body);
         assert_eq!(status, 200, "{answer}");
-        host.token = answer["token"].as_str().unwrap().to_owned();
+        answer["token"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut host.token);
         host
     }
 
@@ -287,7 +290,9 @@ impl Host {
     fn restart(&mut self) {
         let address = self.server.address;
         self.server.kill();
-        let command = self.place.command(&["serve", "--listen", &address.to_string()]);
+        let command = self
+            .place
+            .command(&["serve", "--listen", &address.to_string()]);
         self.server = Server::start(command);
     }
 

@@ -156,6 +156,16 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/acme.rs",
+        &[
+            "crate::app",
+            "crate::cli",
+            "crate::config",
+            "crate::http",
+            "axum",
+        ],
+    ),
+    (
         "src/tls.rs",
         &[
             "crate::app",
