@@ -42,9 +42,9 @@ struct Arguments {
     /// Only these lines of the table, repeatable
     #[arg(long, value_name = "NUMBER")]
     line: Vec<u8>,
-    /// Serves the plain route that the binary is compared with
-    #[arg(long, hide = true)]
-    serve_hello: bool,
+    /// Serves the plain route that the binary is compared with, keeping its files there
+    #[arg(long, hide = true, value_name = "DIR")]
+    serve_hello: Option<PathBuf>,
 }
 
 /// What every measurement needs to know.
@@ -116,8 +116,8 @@ const LINES: &[(u8, &str, Measurement)] = &[
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.serve_hello {
-        return match hello::serve() {
+    if let Some(directory) = &arguments.serve_hello {
+        return match hello::serve(directory) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 table::progress(&format!("the plain route is not served: {error:#}"));

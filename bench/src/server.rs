@@ -42,7 +42,7 @@ impl Server {
     /// Starts the plain route that the binary is compared with.
     pub(crate) fn hello(plan: &Plan, home: &Home) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--serve-hello");
+        command.arg("--serve-hello").arg(home.path("hello"));
         Self::start(plan, command, &home.path("hello.log"))
     }
 
