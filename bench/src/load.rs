@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::tls_client::TlsClient;
 
 /// How many connections a load keeps open.
 pub(crate) const CONNECTIONS: usize = 64;
 /// How long a server is loaded before it is measured.
-const WARM_UP: Duration = Duration::from_millis(200);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
 
 /// A request as it goes over the wire.
 #[derive(Clone, Debug)]
@@ -78,8 +80,8 @@ impl Answer {
 }
 
 /// A connection that is kept open.
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
 }
 
@@ -88,10 +90,17 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Takes what is connected.
+    fn over(stream: S) -> Self {
+        Self {
             stream,
             received: Vec::with_capacity(4096),
-        })
+        }
     }
 
     /// Sends a request, receives the whole answer and returns its status.
@@ -108,6 +117,21 @@ impl Connection {
                 return Ok(answer.status);
             }
         }
+    }
+}
+
+/// Where a load goes, and how it gets there.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// Over bare sockets.
+    Plain(SocketAddr),
+    /// Encrypted.
+    Tls(SocketAddr, TlsClient),
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::Plain(address)
     }
 }
 
@@ -130,13 +154,13 @@ impl Load {
     /// answer must be a 200.
     pub(crate) fn for_time(
         &self,
-        address: SocketAddr,
+        target: &Target,
         requests: &[Request],
         time: Duration,
     ) -> anyhow::Result<Loaded> {
         let start = Instant::now() + WARM_UP;
         let end = start + time;
-        let done = self.run(address, requests, move |_sent| {
+        let done = self.run(target, requests, move |_sent| {
             let now = Instant::now();
             if now >= end {
                 Turn::Stop
@@ -155,12 +179,12 @@ impl Load {
     /// Sends at least as many requests as asked for.
     pub(crate) fn for_count(
         &self,
-        address: SocketAddr,
+        target: &Target,
         requests: &[Request],
         count: u32,
     ) -> anyhow::Result<()> {
         let each = count.div_ceil(u32::try_from(CONNECTIONS)?);
-        self.run(address, requests, move |sent| {
+        self.run(target, requests, move |sent| {
             if sent < each { Turn::Count } else { Turn::Stop }
         })?;
         Ok(())
@@ -168,7 +192,7 @@ impl Load {
 
     fn run(
         &self,
-        address: SocketAddr,
+        target: &Target,
         requests: &[Request],
         turn: impl Fn(u32) -> Turn + Copy + Send + 'static,
     ) -> anyhow::Result<Done> {
@@ -176,7 +200,7 @@ impl Load {
         self.runtime.block_on(async {
             let mut clients = JoinSet::new();
             for request in requests.iter().cycle().take(CONNECTIONS).cloned() {
-                clients.spawn(client(address, request, turn));
+                clients.spawn(client(target.clone(), request, turn));
             }
             let mut all = Done::default();
             while let Some(client) = clients.join_next().await {
@@ -214,14 +238,30 @@ enum Turn {
 }
 
 async fn client(
-    address: SocketAddr,
+    target: Target,
     request: Request,
     turn: impl Fn(u32) -> Turn,
 ) -> anyhow::Result<Done> {
-    let mut connection = Connection::open(address).await?;
+    match target {
+        Target::Plain(address) => {
+            let connection = Connection::open(address).await?;
+            go_on(connection, &request, turn).await
+        }
+        Target::Tls(address, tls) => {
+            let connection = Connection::over(tls.connect(address).await?);
+            go_on(connection, &request, turn).await
+        }
+    }
+}
+
+async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<S>,
+    request: &Request,
+    turn: impl Fn(u32) -> Turn,
+) -> anyhow::Result<Done> {
     let mut done = Done::default();
     loop {
-        let status = connection.exchange(&request).await?;
+        let status = connection.exchange(request).await?;
         ensure!(status == 200, "an answer with status {status}");
         let turn = turn(done.sent);
         done.sent += 1;

@@ -1,11 +1,14 @@
 //! Measures the release binary against references on the same machine and prints one table.
 
+mod certificate;
 mod computed;
 mod cpus;
 mod derivation;
+mod handshakes;
 mod hello;
 mod load;
 mod memory;
+mod nginx;
 mod probe;
 mod sample;
 mod server;
@@ -16,6 +19,8 @@ mod state_size;
 mod storm;
 mod table;
 mod throughput;
+mod tls;
+mod tls_client;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +44,13 @@ struct Arguments {
     /// Short rounds: shows that everything works, not how fast
     #[arg(long)]
     quick: bool,
+    /// The nginx of line 13
+    #[arg(
+        long,
+        default_value = ".tools/debian/usr/sbin/nginx",
+        value_name = "FILE"
+    )]
+    nginx: PathBuf,
     /// Only these lines of the table, repeatable
     #[arg(long, value_name = "NUMBER")]
     line: Vec<u8>,
@@ -50,6 +62,7 @@ struct Arguments {
 /// What every measurement needs to know.
 struct Plan {
     binary: PathBuf,
+    nginx: PathBuf,
     cpus: Cpus,
     pace: Pace,
 }
@@ -112,6 +125,7 @@ const LINES: &[(u8, &str, Measurement)] = &[
     (5, "start", startup::measure),
     (6, "memory", memory::measure),
     (8, "size of the binary", size::measure),
+    (13, "TLS beside nginx", tls::measure),
 ];
 
 fn main() -> ExitCode {
@@ -144,6 +158,7 @@ fn run(arguments: &Arguments) -> (Table, u32) {
     };
     let plan = Plan {
         binary: arguments.binary.clone(),
+        nginx: arguments.nginx.clone(),
         cpus: Cpus::of_this_process(),
         pace,
     };
