@@ -31,12 +31,12 @@ impl Request {
         Self(head.into_bytes())
     }
 
-    /// Sends JSON to a path, for a client that a proxy names.
-    pub(crate) fn post(path: &str, client: &str, body: &serde_json::Value) -> Self {
+    /// Sends JSON to a path, with one more header, such as `X-Forwarded-For: 192.0.2.1`.
+    pub(crate) fn post(path: &str, header: &str, body: &serde_json::Value) -> Self {
         let body = body.to_string();
         Self(
             format!(
-                "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\
                  Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
@@ -55,6 +55,8 @@ impl Request {
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
+    /// The length of the head.
+    head: usize,
     /// The length of head and body.
     pub(crate) length: usize,
 }
@@ -72,9 +74,11 @@ impl Answer {
         let mut fields = head.split("\r\n").filter_map(|line| line.split_once(": "));
         let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let (_name, length) = length.context("an answer without a length")?;
+        let head = end + END.len();
         Ok(Some(Self {
             status,
-            length: end + END.len() + length.parse::<usize>()?,
+            head,
+            length: head + length.parse::<usize>()?,
         }))
     }
 }
@@ -105,6 +109,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends a request, receives the whole answer and returns its status.
     pub(crate) async fn exchange(&mut self, request: &Request) -> anyhow::Result<u16> {
+        Ok(self.ask(request).await?.status)
+    }
+
+    /// Sends a request and returns the JSON that answers it, which must be a 200.
+    pub(crate) async fn fetch(&mut self, request: &Request) -> anyhow::Result<serde_json::Value> {
+        let answer = self.ask(request).await?;
+        let body = self.received.get(answer.head..).unwrap_or_default();
+        let text = String::from_utf8_lossy(body);
+        ensure!(answer.status == 200, "status {}: {text}", answer.status);
+        Ok(serde_json::from_slice(body)?)
+    }
+
+    async fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
         self.stream.write_all(&request.0).await?;
         self.received.clear();
         loop {
@@ -114,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(answer) = Answer::parse(&self.received)?
                 && self.received.len() >= answer.length
             {
-                return Ok(answer.status);
+                return Ok(answer);
             }
         }
     }
@@ -282,6 +299,7 @@ mod tests {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhello";
         let expected = Answer {
             status: 200,
+            head: whole.len() - 5,
             length: whole.len(),
         };
 

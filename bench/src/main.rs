@@ -1,5 +1,6 @@
 //! Measures the release binary against references on the same machine and prints one table.
 
+mod bare;
 mod certificate;
 mod computed;
 mod cpus;
@@ -18,9 +19,11 @@ mod state;
 mod state_size;
 mod storm;
 mod table;
+mod terminal;
 mod throughput;
 mod tls;
 mod tls_client;
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,6 +80,8 @@ struct Pace {
     probe: Duration,
     /// How many storms of each kind there are.
     storms: u16,
+    /// How many keys are typed in a round.
+    keys: u32,
     /// How many derivations each library does.
     derivations: u32,
     /// How often a server is started.
@@ -94,6 +99,7 @@ impl Pace {
             load: Duration::from_secs(3),
             probe: Duration::from_secs(10),
             storms: 3,
+            keys: 500,
             derivations: 21,
             starts: 20,
             many: 1_000_000,
@@ -107,6 +113,7 @@ impl Pace {
             load: Duration::from_millis(500),
             probe: Duration::from_secs(2),
             storms: 2,
+            keys: 100,
             derivations: 3,
             starts: 3,
             many: 20_000,
@@ -125,6 +132,7 @@ const LINES: &[(u8, &str, Measurement)] = &[
     (5, "start", startup::measure),
     (6, "memory", memory::measure),
     (8, "size of the binary", size::measure),
+    (12, "the terminal", terminal::measure),
     (13, "TLS beside nginx", tls::measure),
 ];
 

@@ -98,10 +98,20 @@ impl Server {
 
     /// Returns how much memory is resident, in bytes.
     pub(crate) fn resident(&self) -> anyhow::Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// Returns how much memory was resident at most, in bytes.
+    pub(crate) fn resident_at_most(&self) -> anyhow::Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Reads a line of `proc_pid_status(5)`.
+    fn memory(&self, field: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kibibytes: u32 = kibibytes.context("no VmRSS")?.trim().parse()?;
+        let kibibytes: u32 = kibibytes.context("no memory")?.trim().parse()?;
         Ok(f64::from(kibibytes) * 1024.0)
     }
 
