@@ -40,7 +40,7 @@ e2e: build
 
 # Measures the release binary against references in the same run: docs/benchmarks.md. ARGS=--quick is short.
 bench: build
-	bench/setup
+	scripts/setup bench
 	cargo run --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench -- $(ARGS)
 
 # Sends a million random bodies to the calls that take one; CASES=n sends n to each. Takes long.

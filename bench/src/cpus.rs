@@ -32,6 +32,16 @@ impl Cpus {
         self.all.count()
     }
 
+    /// Returns how many the servers have.
+    pub(crate) fn for_servers(&self) -> u32 {
+        self.servers.count()
+    }
+
+    /// Returns how many the load has.
+    pub(crate) fn for_load(&self) -> u32 {
+        self.load.count()
+    }
+
     /// Returns whether the load has processors of its own.
     pub(crate) fn are_shared(&self) -> bool {
         self.load.count() == self.all.count()

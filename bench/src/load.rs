@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::tls_client::TlsClient;
 
 /// How many connections a load keeps open.
 pub(crate) const CONNECTIONS: usize = 64;
 /// How long a server is loaded before it is measured.
-const WARM_UP: Duration = Duration::from_millis(200);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
 
 /// A request as it goes over the wire.
 #[derive(Clone, Debug)]
@@ -29,12 +31,12 @@ impl Request {
         Self(head.into_bytes())
     }
 
-    /// Sends JSON to a path, for a client that a proxy names.
-    pub(crate) fn post(path: &str, client: &str, body: &serde_json::Value) -> Self {
+    /// Sends JSON to a path, with one more header, such as `X-Forwarded-For: 192.0.2.1`.
+    pub(crate) fn post(path: &str, header: &str, body: &serde_json::Value) -> Self {
         let body = body.to_string();
         Self(
             format!(
-                "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\
                  Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
@@ -53,6 +55,8 @@ impl Request {
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
+    /// The length of the head.
+    head: usize,
     /// The length of head and body.
     pub(crate) length: usize,
 }
@@ -70,16 +74,18 @@ impl Answer {
         let mut fields = head.split("\r\n").filter_map(|line| line.split_once(": "));
         let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let (_name, length) = length.context("an answer without a length")?;
+        let head = end + END.len();
         Ok(Some(Self {
             status,
-            length: end + END.len() + length.parse::<usize>()?,
+            head,
+            length: head + length.parse::<usize>()?,
         }))
     }
 }
 
 /// A connection that is kept open.
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
 }
 
@@ -88,14 +94,34 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Takes what is connected.
+    fn over(stream: S) -> Self {
+        Self {
             stream,
             received: Vec::with_capacity(4096),
-        })
+        }
     }
 
     /// Sends a request, receives the whole answer and returns its status.
     pub(crate) async fn exchange(&mut self, request: &Request) -> anyhow::Result<u16> {
+        Ok(self.ask(request).await?.status)
+    }
+
+    /// Sends a request and returns the JSON that answers it, which must be a 200.
+    pub(crate) async fn fetch(&mut self, request: &Request) -> anyhow::Result<serde_json::Value> {
+        let answer = self.ask(request).await?;
+        let body = self.received.get(answer.head..).unwrap_or_default();
+        let text = String::from_utf8_lossy(body);
+        ensure!(answer.status == 200, "status {}: {text}", answer.status);
+        Ok(serde_json::from_slice(body)?)
+    }
+
+    async fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
         self.stream.write_all(&request.0).await?;
         self.received.clear();
         loop {
@@ -105,9 +131,24 @@ impl Connection {
             if let Some(answer) = Answer::parse(&self.received)?
                 && self.received.len() >= answer.length
             {
-                return Ok(answer.status);
+                return Ok(answer);
             }
         }
+    }
+}
+
+/// Where a load goes, and how it gets there.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// Over bare sockets.
+    Plain(SocketAddr),
+    /// Encrypted.
+    Tls(SocketAddr, TlsClient),
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::Plain(address)
     }
 }
 
@@ -130,13 +171,13 @@ impl Load {
     /// answer must be a 200.
     pub(crate) fn for_time(
         &self,
-        address: SocketAddr,
+        target: &Target,
         requests: &[Request],
         time: Duration,
     ) -> anyhow::Result<Loaded> {
         let start = Instant::now() + WARM_UP;
         let end = start + time;
-        let done = self.run(address, requests, move |_sent| {
+        let done = self.run(target, requests, move |_sent| {
             let now = Instant::now();
             if now >= end {
                 Turn::Stop
@@ -155,12 +196,12 @@ impl Load {
     /// Sends at least as many requests as asked for.
     pub(crate) fn for_count(
         &self,
-        address: SocketAddr,
+        target: &Target,
         requests: &[Request],
         count: u32,
     ) -> anyhow::Result<()> {
         let each = count.div_ceil(u32::try_from(CONNECTIONS)?);
-        self.run(address, requests, move |sent| {
+        self.run(target, requests, move |sent| {
             if sent < each { Turn::Count } else { Turn::Stop }
         })?;
         Ok(())
@@ -168,7 +209,7 @@ impl Load {
 
     fn run(
         &self,
-        address: SocketAddr,
+        target: &Target,
         requests: &[Request],
         turn: impl Fn(u32) -> Turn + Copy + Send + 'static,
     ) -> anyhow::Result<Done> {
@@ -176,7 +217,7 @@ impl Load {
         self.runtime.block_on(async {
             let mut clients = JoinSet::new();
             for request in requests.iter().cycle().take(CONNECTIONS).cloned() {
-                clients.spawn(client(address, request, turn));
+                clients.spawn(client(target.clone(), request, turn));
             }
             let mut all = Done::default();
             while let Some(client) = clients.join_next().await {
@@ -214,14 +255,30 @@ enum Turn {
 }
 
 async fn client(
-    address: SocketAddr,
+    target: Target,
     request: Request,
     turn: impl Fn(u32) -> Turn,
 ) -> anyhow::Result<Done> {
-    let mut connection = Connection::open(address).await?;
+    match target {
+        Target::Plain(address) => {
+            let connection = Connection::open(address).await?;
+            go_on(connection, &request, turn).await
+        }
+        Target::Tls(address, tls) => {
+            let connection = Connection::over(tls.connect(address).await?);
+            go_on(connection, &request, turn).await
+        }
+    }
+}
+
+async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<S>,
+    request: &Request,
+    turn: impl Fn(u32) -> Turn,
+) -> anyhow::Result<Done> {
     let mut done = Done::default();
     loop {
-        let status = connection.exchange(&request).await?;
+        let status = connection.exchange(request).await?;
         ensure!(status == 200, "an answer with status {status}");
         let turn = turn(done.sent);
         done.sent += 1;
@@ -242,6 +299,7 @@ mod tests {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhello";
         let expected = Answer {
             status: 200,
+            head: whole.len() - 5,
             length: whole.len(),
         };
 

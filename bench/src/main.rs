@@ -1,11 +1,15 @@
 //! Measures the release binary against references on the same machine and prints one table.
 
+mod bare;
+mod certificate;
 mod computed;
 mod cpus;
 mod derivation;
+mod handshakes;
 mod hello;
 mod load;
 mod memory;
+mod nginx;
 mod probe;
 mod sample;
 mod server;
@@ -15,7 +19,11 @@ mod state;
 mod state_size;
 mod storm;
 mod table;
+mod terminal;
 mod throughput;
+mod tls;
+mod tls_client;
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,17 +47,25 @@ struct Arguments {
     /// Short rounds: shows that everything works, not how fast
     #[arg(long)]
     quick: bool,
+    /// The nginx of line 13
+    #[arg(
+        long,
+        default_value = ".tools/debian/usr/sbin/nginx",
+        value_name = "FILE"
+    )]
+    nginx: PathBuf,
     /// Only these lines of the table, repeatable
     #[arg(long, value_name = "NUMBER")]
     line: Vec<u8>,
-    /// Serves the plain route that the binary is compared with
-    #[arg(long, hide = true)]
-    serve_hello: bool,
+    /// Serves the plain route that the binary is compared with, keeping its files there
+    #[arg(long, hide = true, value_name = "DIR")]
+    serve_hello: Option<PathBuf>,
 }
 
 /// What every measurement needs to know.
 struct Plan {
     binary: PathBuf,
+    nginx: PathBuf,
     cpus: Cpus,
     pace: Pace,
 }
@@ -64,6 +80,8 @@ struct Pace {
     probe: Duration,
     /// How many storms of each kind there are.
     storms: u16,
+    /// How many keys are typed in a round.
+    keys: u32,
     /// How many derivations each library does.
     derivations: u32,
     /// How often a server is started.
@@ -81,6 +99,7 @@ impl Pace {
             load: Duration::from_secs(3),
             probe: Duration::from_secs(10),
             storms: 3,
+            keys: 500,
             derivations: 21,
             starts: 20,
             many: 1_000_000,
@@ -94,6 +113,7 @@ impl Pace {
             load: Duration::from_millis(500),
             probe: Duration::from_secs(2),
             storms: 2,
+            keys: 100,
             derivations: 3,
             starts: 3,
             many: 20_000,
@@ -112,12 +132,14 @@ const LINES: &[(u8, &str, Measurement)] = &[
     (5, "start", startup::measure),
     (6, "memory", memory::measure),
     (8, "size of the binary", size::measure),
+    (12, "the terminal", terminal::measure),
+    (13, "TLS beside nginx", tls::measure),
 ];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.serve_hello {
-        return match hello::serve() {
+    if let Some(directory) = &arguments.serve_hello {
+        return match hello::serve(directory) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 table::progress(&format!("the plain route is not served: {error:#}"));
@@ -144,6 +166,7 @@ fn run(arguments: &Arguments) -> (Table, u32) {
     };
     let plan = Plan {
         binary: arguments.binary.clone(),
+        nginx: arguments.nginx.clone(),
         cpus: Cpus::of_this_process(),
         pace,
     };

@@ -28,7 +28,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let load = Load::new()?;
     let requests = [request];
     for server in [&monitor, &hello] {
-        load.for_count(server.address, &requests, plan.pace.many)?;
+        load.for_count(&server.address.into(), &requests, plan.pace.many)?;
     }
     let busy = settled(plan, &monitor, &hello)?;
     let after = format!(

@@ -102,6 +102,11 @@ impl Home {
         self.path("data")
     }
 
+    /// Returns the file of the TLS setting.
+    pub(crate) fn tls_setting(&self) -> PathBuf {
+        self.path("ssl_config.json")
+    }
+
     /// Returns the place of another file.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -235,7 +235,11 @@ fn own_address(client: u16, network: u16) -> Ipv6Addr {
 
 fn wrong_password(from: Ipv6Addr) -> Request {
     let body = json!({ "username": USER, "password": "not the password" });
-    Request::post("/api/auth/login", &from.to_string(), &body)
+    Request::post(
+        "/api/auth/login",
+        &format!("X-Forwarded-For: {from}"),
+        &body,
+    )
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::sample::Pairs;
 pub(crate) enum Measure {
     /// Requests a second.
     PerSecond(f64),
+    /// Bytes a second.
+    BytesPerSecond(f64),
     /// A time, in seconds.
     Seconds(f64),
     /// A size, in bytes.
@@ -21,7 +23,10 @@ pub(crate) enum Measure {
 impl Measure {
     fn value(self) -> f64 {
         match self {
-            Self::PerSecond(value) | Self::Seconds(value) | Self::Bytes(value) => value,
+            Self::PerSecond(value)
+            | Self::BytesPerSecond(value)
+            | Self::Seconds(value)
+            | Self::Bytes(value) => value,
         }
     }
 }
@@ -31,6 +36,7 @@ impl fmt::Display for Measure {
         const MEBIBYTE: f64 = 1024.0 * 1024.0;
         match *self {
             Self::PerSecond(value) => write!(f, "{value:.0}/s"),
+            Self::BytesPerSecond(value) => write!(f, "{:.0} MB/s", value / 1e6),
             Self::Seconds(value) if value < 1e-3 => write!(f, "{:.1} µs", value * 1e6),
             Self::Seconds(value) => write!(f, "{:.2} ms", value * 1e3),
             Self::Bytes(value) if value.abs() < 10_000.0 => write!(f, "{value:.0} B"),
@@ -48,6 +54,8 @@ pub(crate) enum Bar {
     RatioAtMost(f64),
     /// The figure is at most this.
     FigureAtMost(Measure),
+    /// The figure is at least this.
+    FigureAtLeast(Measure),
 }
 
 impl Bar {
@@ -56,6 +64,7 @@ impl Bar {
             Self::RatioAtLeast(bar) => ratio.is_some_and(|ratio| ratio >= bar),
             Self::RatioAtMost(bar) => ratio.is_some_and(|ratio| ratio <= bar),
             Self::FigureAtMost(bar) => figure.value() <= bar.value(),
+            Self::FigureAtLeast(bar) => figure.value() >= bar.value(),
         }
     }
 }
@@ -66,6 +75,7 @@ impl fmt::Display for Bar {
             Self::RatioAtLeast(bar) => write!(f, "≥ {bar:.2} ×"),
             Self::RatioAtMost(bar) => write!(f, "≤ {bar:.2} ×"),
             Self::FigureAtMost(bar) => write!(f, "≤ {bar}"),
+            Self::FigureAtLeast(bar) => write!(f, "≥ {bar}"),
         }
     }
 }
@@ -115,6 +125,12 @@ impl Row {
     /// Compares the figure with `reference`.
     pub(crate) fn against(mut self, reference: Measure) -> Self {
         self.ratio = self.figure.map(|figure| figure.value() / reference.value());
+        self.reference = Some(reference);
+        self
+    }
+
+    /// Shows `reference` beside the figure, which is no share of it.
+    pub(crate) fn beside(mut self, reference: Measure) -> Self {
         self.reference = Some(reference);
         self
     }
@@ -216,5 +232,15 @@ mod tests {
         let cells = small.must(bar).cells(8);
 
         assert_eq!(cells[2..], ["20.0 MiB", "", "", "≤ 20.0 MiB", "yes"]);
+    }
+
+    #[test]
+    fn a_reference_beside_the_figure_makes_no_ratio() {
+        let slow = Row::new("what", Measure::BytesPerSecond(49e6));
+        let slow = slow.beside(Measure::BytesPerSecond(98e6));
+        let bar = Bar::FigureAtLeast(Measure::BytesPerSecond(50e6));
+        let cells = slow.must(bar).cells(12);
+
+        assert_eq!(cells[2..], ["49 MB/s", "98 MB/s", "", "≥ 50 MB/s", "NO"]);
     }
 }

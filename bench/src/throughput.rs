@@ -2,7 +2,7 @@
 
 use crate::Plan;
 use crate::computed;
-use crate::load::{Load, Request};
+use crate::load::{Load, Request, Target};
 use crate::sample::Pairs;
 use crate::server::Server;
 use crate::state::{Home, Shape};
@@ -66,12 +66,28 @@ pub(crate) fn round(
     server: &Server,
     requests: &[Request],
 ) -> anyhow::Result<Round> {
-    let (before, load_before) = (server.computed()?, computed::by_this_thread());
-    let measured = load.for_time(server.address, requests, plan.pace.load)?;
+    let servers = std::slice::from_ref(server);
+    round_at(plan, load, (&server.address.into(), servers), requests)
+}
+
+/// Loads what several servers do together, for as long as a round takes.
+pub(crate) fn round_at(
+    plan: &Plan,
+    load: &Load,
+    (target, servers): (&Target, &[Server]),
+    requests: &[Request],
+) -> anyhow::Result<Round> {
+    let (before, load_before) = (computed_by(servers)?, computed::by_this_thread());
+    let measured = load.for_time(target, requests, plan.pace.load)?;
     let sent = f64::from(measured.sent);
     Ok(Round {
         rate: measured.rate,
-        cost: (server.computed()? - before) / sent,
+        cost: (computed_by(servers)? - before) / sent,
         load_cost: (computed::by_this_thread() - load_before) / sent,
     })
+}
+
+/// Returns how long servers have computed, in seconds.
+pub(crate) fn computed_by(servers: &[Server]) -> anyhow::Result<f64> {
+    servers.iter().map(Server::computed).sum()
 }
