@@ -140,6 +140,22 @@ pub enum OrderError {
     Io(#[from] io::Error),
 }
 
+impl OrderError {
+    /// Says why in a word, for the audit log.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::NotHere { .. } => "not_here",
+            Self::NoChallenge(_) => "no_challenge",
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Unusable(_) => "unusable",
+            Self::Roots(_) => "roots",
+            Self::Io(_) => "not_written",
+        }
+    }
+}
+
 impl From<instant_acme::Error> for OrderError {
     fn from(error: instant_acme::Error) -> Self {
         if let instant_acme::Error::Api(problem) = &error {
@@ -245,11 +261,15 @@ impl Acme {
             tracing::warn!(%error, "what an authority was told is not taken back");
         }
         let outcome = outcome.and_then(|pem| Ok(self.files.write_pair(&pem)?));
-        let problem = outcome
-            .as_ref()
-            .err()
-            .map(|error| shortened(&error.to_string()));
-        self.note(&plan, problem.as_deref(), actor);
+        let refused = outcome.as_ref().err();
+        let problem = refused.map(|error| shortened(&error.to_string()));
+        self.remember(&plan, problem.as_deref());
+        let names = Vec::from_iter(plan.names.iter().map(HostName::as_str)).join(",");
+        let event = match refused.map(OrderError::reason) {
+            None => Event::CertificateObtained { names },
+            Some(reason) => Event::CertificateRefused { names, reason },
+        };
+        self.audit.write(&event, actor);
         // Whoever sees that it has ended may begin the next one.
         drop(lock);
         if let Some(progress) = self.lock().as_mut() {
@@ -402,35 +422,28 @@ impl Acme {
         }
     }
 
-    /// Remembers how an order ended, and writes it down.
-    fn note(&self, plan: &Plan, problem: Option<&str>, actor: &Actor) {
+    /// Remembers how an order ended.
+    fn remember(&self, plan: &Plan, problem: Option<&str>) {
         let now = self.clock.now();
         let mut memory = self.memory().unwrap_or_default();
-        let is_known = memory.plan.as_ref() == Some(plan);
-        let names = Vec::from_iter(plan.names.iter().map(HostName::as_str)).join(",");
-        let event = match problem {
+        match problem {
             None => {
                 memory.plan = Some(plan.clone());
                 memory.obtained_at = Some(now);
                 memory.trouble = None;
-                Event::CertificateObtained { names }
             }
             Some(problem) => {
                 tracing::error!("no certificate was obtained: {problem}");
-                if is_known {
+                // Another wish that fails says nothing about the certificate that is there.
+                if memory.plan.as_ref() == Some(plan) {
                     let before = memory.trouble.as_ref();
                     memory.trouble = Some(Trouble::after(before, now, problem.to_owned()));
                 }
-                Event::CertificateRefused {
-                    names,
-                    problem: problem.to_owned(),
-                }
             }
-        };
+        }
         if let Err(error) = self.files.write(&memory) {
             tracing::error!(%error, "how the order ended could not be kept");
         }
-        self.audit.write(&event, actor);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Progress>> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -32,8 +32,8 @@ use crate::proxies_seen::{ProxiesSeen, SocketTrials};
 pub use crate::store::CopyState;
 use crate::store::{
     AcmeFiles, AuditLog, AuditSettings, AvatarFile, ClaimCodeFile, Copy, ImportError, Imported,
-    Limits, Notice, Observer, RestoreError, State, StatePaths, Store, StoreError, TlsFiles,
-    set_list,
+    Limits, Notice, Observer, RestoreError, SettingsFileError, State, StatePaths, Store, TlsFiles,
+    change_list,
 };
 use crate::terminals::{Patience, Terminals};
 use crate::tls::Tls;
@@ -82,7 +82,7 @@ pub struct App {
     pub decoding: Semaphore,
     live: ArcSwap<Live>,
     settings_file: PathBuf,
-    trusting: Mutex<()>,
+    changing_settings: Mutex<()>,
     listening: OnceLock<SocketAddr>,
     request_prefix: String,
     requests: AtomicU64,
@@ -138,9 +138,6 @@ pub enum StartError {
     /// The kernel gave no randomness.
     #[error(transparent)]
     Random(#[from] random::RandomError),
-    /// The TLS library refused its settings.
-    #[error("TLS could not be prepared: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 /// The list of trusted proxies was not changed.
@@ -152,9 +149,9 @@ pub enum TrustError {
     /// The list would trust everybody.
     #[error(transparent)]
     Refused(#[from] ParseTrustedError),
-    /// The settings could not be written.
+    /// The settings could not be changed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    File(#[from] SettingsFileError),
 }
 
 impl App {
@@ -189,7 +186,8 @@ impl App {
             &live.certificate_names,
             clock.clone(),
             Arc::clone(&audit),
-        )?;
+        );
+        tls.follow(&live.certificate_names);
         let app = Self {
             avatar,
             claim_code,
@@ -208,7 +206,7 @@ impl App {
             proxies_seen: ProxiesSeen::default(),
             socket_trials: SocketTrials::default(),
             settings_file: locations.settings.clone(),
-            trusting: Mutex::new(()),
+            changing_settings: Mutex::new(()),
             listening: OnceLock::new(),
             terminals: Terminals::new(
                 Login::of_service(&Surroundings::read(environment)),
@@ -237,27 +235,44 @@ impl App {
         self.live.store(Arc::new(Live::new(&identity, settings)));
     }
 
+    /// Reads the settings again, and takes them from now on unless they are bad.
+    pub fn reload<E>(&self, read: impl FnOnce() -> Result<Settings, E>) -> Result<(), E> {
+        let _alone = self.alone_with_settings();
+        self.apply(read()?);
+        Ok(())
+    }
+
     /// Takes the word of other proxies from now on, and writes that down in the settings.
     pub fn change_trusted(
         &self,
         change: impl FnOnce(&mut Vec<IpNet>),
     ) -> Result<Vec<IpNet>, TrustError> {
-        // One after another: each begins with what the one before has left.
-        let _alone = self.trusting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone_with_settings();
         let live = self.live();
         if live.settings.trusted_from == TrustedFrom::Option {
             return Err(TrustError::SetByOption);
         }
-        let mut trusted = live.settings.proxies.trusted.clone();
-        change(&mut trusted);
-        let listed = Vec::from_iter(trusted.iter().map(ToString::to_string));
+        let texts = |networks: &[IpNet]| Vec::from_iter(networks.iter().map(ToString::to_string));
+        let known = texts(&live.settings.proxies.trusted);
+        let listed = change_list(&self.settings_file, "trusted_proxies", known, |listed| {
+            let mut trusted = parse_trusted(&listed.join(","))?;
+            change(&mut trusted);
+            let listed = texts(&trusted);
+            parse_trusted(&listed.join(",")).map(|_checked| listed)
+        })??;
         let trusted = parse_trusted(&listed.join(","))?;
-        set_list(&self.settings_file, "trusted_proxies", &listed)?;
         let mut settings = live.settings.clone();
         settings.trusted_from = TrustedFrom::Settings;
         settings.proxies.trusted.clone_from(&trusted);
         self.apply(settings);
         Ok(trusted)
+    }
+
+    /// Waits until nobody else reads or changes the settings: each change begins with what the one
+    /// before has left.
+    fn alone_with_settings(&self) -> MutexGuard<'_, ()> {
+        let alone = self.changing_settings.lock();
+        alone.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over names and networks of this host that came or went.
@@ -469,7 +484,7 @@ impl Desk {
     }
 
     /// Reads what the setting of TLS comes to.
-    pub fn tls(&self) -> Result<Tls, rustls::Error> {
+    pub fn tls(&self) -> Tls {
         Tls::start(
             self.tls_files.clone(),
             &self.certificate_names(),

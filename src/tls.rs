@@ -4,7 +4,7 @@
 //! and without one a certificate made on the spot: once TLS is on, plain HTTP never takes its place.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::{SignedDuration, Timestamp};
@@ -34,7 +34,8 @@ pub struct Tls {
     pub files: TlsFiles,
     clock: Clock,
     audit: Arc<AuditLog>,
-    config: Arc<ServerConfig>,
+    /// Made once it is needed: that takes tens of milliseconds.
+    config: OnceLock<Arc<ServerConfig>>,
     current: Arc<Current>,
     served: ArcSwap<Served>,
     following: Mutex<Following>,
@@ -106,6 +107,19 @@ pub enum ChangeError {
     Store(#[from] StoreError),
 }
 
+impl ChangeError {
+    /// Says why in a word, for the audit log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Rejected(seen) => seen.failed().map_or("unknown", |check| check.name.name()),
+            Self::TrialRuns(_) => "trial_running",
+            Self::NoTrial(_) => "no_trial",
+            Self::Sign(_) => "not_made",
+            Self::Store(_) => "not_written",
+        }
+    }
+}
+
 /// Gives the TLS library the pair of this moment, so that another one needs no new connection.
 #[derive(Debug, Default)]
 struct Current(ArcSwapOption<CertifiedKey>);
@@ -118,31 +132,24 @@ impl ResolvesServerCert for Current {
 
 impl Tls {
     /// Begins to serve what the setting says. `names` are this host's names and addresses.
-    pub fn start(
-        files: TlsFiles,
-        names: &[String],
-        clock: Clock,
-        audit: Arc<AuditLog>,
-    ) -> Result<Self, rustls::Error> {
-        let current = Arc::new(Current::default());
+    pub fn start(files: TlsFiles, names: &[String], clock: Clock, audit: Arc<AuditLog>) -> Self {
         let tls = Self {
             files,
             clock,
             audit,
-            config: Arc::new(server_config(Arc::clone(&current))?),
-            current,
+            config: OnceLock::new(),
+            current: Arc::default(),
             served: ArcSwap::default(),
             following: Mutex::default(),
             resumed: Mutex::default(),
         };
         tls.load(&mut tls.lock(), names);
-        tls.follow(names);
-        Ok(tls)
+        tls
     }
 
     /// Returns the TLS library's settings, while TLS is on.
     pub fn config(&self) -> Option<Arc<ServerConfig>> {
-        self.is_on().then(|| Arc::clone(&self.config))
+        self.config.get().filter(|_| self.is_on()).cloned()
     }
 
     /// Returns whether connections are encrypted here.
@@ -436,6 +443,16 @@ impl Tls {
     }
 
     fn put(&self, key: Option<Arc<CertifiedKey>>, served: Served) {
+        if key.is_some() && self.config.get().is_none() {
+            match server_config(Arc::clone(&self.current)) {
+                Ok(config) => {
+                    let _once = self.config.set(Arc::new(config));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "TLS could not be prepared, so nobody can connect");
+                }
+            }
+        }
         self.current.0.store(key);
         self.served.store(Arc::new(served));
     }
@@ -479,7 +496,7 @@ impl Tls {
             return;
         };
         if pair.source == Source::SelfSigned {
-            if should_renew(info, now)
+            if (should_renew(info, now) || !is_there(pair))
                 && let Err(error) = self.make_own(names)
             {
                 tracing::error!(%error, "the self-signed certificate could not be renewed");

@@ -231,6 +231,13 @@ pub enum Event {
         /// Where it comes from.
         source: &'static str,
     },
+    /// A certificate was to be served, but was refused.
+    TlsRefused {
+        /// Where it comes from.
+        source: &'static str,
+        /// Why, in a word.
+        reason: &'static str,
+    },
     /// A certificate is served from now on.
     TlsChanged {
         /// Where it comes from.
@@ -261,8 +268,8 @@ pub enum Event {
     CertificateRefused {
         /// For which names.
         names: String,
-        /// Why.
-        problem: String,
+        /// Why, in a word.
+        reason: &'static str,
     },
     /// The word of a network's proxies on the client's address is taken from now on.
     ProxyTrusted {
@@ -345,6 +352,7 @@ impl Event {
             | Self::TlsReverted
             | Self::TlsExpiring { .. }
             | Self::CertificateRefused { .. }
+            | Self::TlsRefused { .. }
             | Self::ProxyTrusted { .. }
             | Self::StateRestored => Level::Warning,
             Self::StateLocked { .. } | Self::StateUnsaved | Self::TlsFailed { .. } => Level::Error,
@@ -415,6 +423,7 @@ impl Event {
             Self::TokenFirstUsed { .. } => "token first used",
             Self::TokenRefused { .. } => "token refused",
             Self::TlsTried { .. } => "tls tried",
+            Self::TlsRefused { .. } => "tls refused",
             Self::TlsChanged { .. } => "tls changed",
             Self::TlsTurnedOff => "tls turned off",
             Self::TlsReverted => "tls reverted",
@@ -482,10 +491,13 @@ impl Event {
             Self::TlsTried { source } | Self::TlsChanged { source } => {
                 field(line, "source", source);
             }
+            Self::TlsRefused { source, reason } => {
+                fields(line, [("source", source), ("reason", reason)]);
+            }
             Self::TlsExpiring { days } => number(line, "days", days.unsigned_abs()),
             Self::CertificateObtained { names } => field(line, "names", names),
-            Self::CertificateRefused { names, problem } => {
-                fields(line, [("names", names), ("reason", problem)]);
+            Self::CertificateRefused { names, reason } => {
+                fields(line, [("names", names), ("reason", reason)]);
             }
             Self::ProxyTrusted { network } | Self::ProxyDistrusted { network } => {
                 field(line, "network", network);

@@ -107,6 +107,21 @@ pub enum CheckName {
     Names,
 }
 
+impl CheckName {
+    /// Returns the name, as it stands on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CertificateFile => "certificate_file",
+            Self::KeyFile => "key_file",
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::Match => "match",
+            Self::Dates => "dates",
+            Self::Names => "names",
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -144,9 +159,13 @@ pub struct Examination {
 impl Examination {
     /// Returns the first failure as a sentence.
     pub fn failure(&self) -> Option<&str> {
+        Some(&self.failed()?.message)
+    }
+
+    /// Returns the first point that failed.
+    pub fn failed(&self) -> Option<&Check> {
         let mut checks = self.checks.iter();
-        let failed = checks.find(|check| check.result == Verdict::Failed)?;
-        Some(&failed.message)
+        checks.find(|check| check.result == Verdict::Failed)
     }
 
     fn note(&mut self, name: CheckName, outcome: Outcome) {

@@ -21,6 +21,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The longest that a trial may be set to last.
+pub const LONGEST_TRIAL: SignedDuration = SignedDuration::from_hours(1);
+
 /// Where the certificate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,11 +207,13 @@ impl TlsSetting {
         })
     }
 
-    /// Whether a trial has ended without being confirmed.
+    /// Whether a trial has ended without being confirmed. One whose end is farther away than any
+    /// trial lasts was begun by another clock, so it is over too.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        self.trial
-            .as_ref()
-            .is_some_and(|trial| trial.ends_at <= now)
+        self.trial.as_ref().is_some_and(|trial| {
+            let left = trial.ends_at.duration_since(now);
+            left <= SignedDuration::ZERO || left > LONGEST_TRIAL
+        })
     }
 
     /// Goes back to what was served before the trial; without one nothing changes.
@@ -313,6 +318,8 @@ mod tests {
         assert_eq!(tried.pair, Some(pair("b")));
         assert!(!tried.is_over(now()));
         assert!(tried.is_over(now() + LENGTH));
+        let set_back = now() - SignedDuration::from_hours(24);
+        assert!(tried.is_over(set_back), "begun by another clock");
         assert_eq!(tried.taken_back(), before);
         assert_eq!(tried.tried(pair("c"), now(), LENGTH), Err(TrialRuns));
         let next = tried.tried(pair("c"), now() + LENGTH, LENGTH).unwrap();

@@ -17,7 +17,8 @@ use crate::access::audit::Actor;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
-    ListenAddress, Locations, Overrides, PORT, Places, ServeArguments, Settings, log_filter,
+    ConfigError, ListenAddress, Locations, Overrides, PORT, Places, ServeArguments, Settings,
+    log_filter,
 };
 use crate::host::page_folder;
 use crate::host::system::INTERVAL_SECONDS;
@@ -153,14 +154,15 @@ impl Follow {
         };
         while hangup.recv().await.is_some() {
             self.app.audit.reopen();
-            match Settings::read(&self.settings, &self.overrides) {
-                Ok((settings, told)) => {
-                    for sentence in told {
-                        tracing::warn!("{sentence}");
-                    }
-                    self.app.apply(settings);
-                    tracing::info!("settings are read again");
+            let read = self.app.reload(|| {
+                let (settings, told) = Settings::read(&self.settings, &self.overrides)?;
+                for sentence in told {
+                    tracing::warn!("{sentence}");
                 }
+                Ok::<_, ConfigError>(settings)
+            });
+            match read {
+                Ok(()) => tracing::info!("settings are read again"),
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             }
         }

@@ -126,7 +126,7 @@ impl Acme {
 
 impl TlsCommand {
     pub(super) fn run(self, desk: &Desk) -> anyhow::Result<()> {
-        let tls = desk.tls()?;
+        let tls = desk.tls();
         match self.action {
             Action::Status { json } => {
                 status(&tls.served(), desk, json)?;
@@ -189,7 +189,9 @@ fn status(served: &Served, desk: &Desk, json: bool) -> anyhow::Result<()> {
             }
         }
     }
-    if let Some(trial) = trial {
+    if served.setting.is_over(now) {
+        ui::line("It was on trial, and nobody confirmed it: the server goes back at once.");
+    } else if let Some(trial) = trial {
         ui::line(&format!(
             "On trial until {}, unless the page confirms it; `tls off` ends it in plain HTTP.",
             rfc3339(trial.ends_at)
@@ -216,18 +218,12 @@ fn describe(info: &CertificateInfo, desk: &Desk) {
 
 fn serve(desk: &Desk, tls: &Tls, pair: PairFiles) -> anyhow::Result<()> {
     let source = pair.source.name();
-    let seen = match tls.decide(pair, &desk.certificate_names()) {
-        Ok(seen) => seen,
-        Err(ChangeError::Rejected(seen)) => {
-            let failed = seen
-                .checks
-                .iter()
-                .filter(|check| check.result == Verdict::Failed);
-            let failed = Vec::from_iter(failed.map(|check| check.message.clone()));
-            anyhow::bail!("{} Nothing was changed.", failed.join(" "));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let decided = tls.decide(pair, &desk.certificate_names());
+    let seen = decided.map_err(|refused| {
+        let reason = refused.reason();
+        desk.tell(&Event::TlsRefused { source, reason });
+        explain(refused)
+    })?;
     desk.tell(&Event::TlsChanged { source });
     for check in seen
         .checks
@@ -241,6 +237,17 @@ fn serve(desk: &Desk, tls: &Tls, pair: PairFiles) -> anyhow::Result<()> {
         describe(info, desk);
     }
     Ok(())
+}
+
+/// Says all that is wrong with a pair.
+fn explain(refused: ChangeError) -> anyhow::Error {
+    let ChangeError::Rejected(seen) = refused else {
+        return refused.into();
+    };
+    let checks = seen.checks.iter();
+    let failed = checks.filter(|check| check.result == Verdict::Failed);
+    let sentences = Vec::from_iter(failed.map(|check| check.message.as_str())).join(" ");
+    anyhow::anyhow!("{sentences} Nothing was changed.")
 }
 
 fn off(desk: &Desk, tls: &Tls) -> anyhow::Result<()> {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Query, Request, State};
-use axum::http::header::HOST;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -21,11 +20,12 @@ use super::terminal::TerminalFault;
 use super::visit::Visit;
 use crate::access::address::{Hop, HopVerdict, Network, hops, is_forwarding, parse_trusted};
 use crate::access::audit::Event;
-use crate::access::hosts::websocket_origin_allowed;
+use crate::access::hosts::{named_host, websocket_origin_allowed};
 use crate::access::rfc3339;
 use crate::access::snippets::{Kind, Place, Snippet, snippet};
 use crate::app::{App, TrustError};
 use crate::config::TrustedFrom;
+use crate::store::SettingsFileError;
 
 /// The longest word that is said back.
 const LONGEST_WORD: usize = 64;
@@ -150,6 +150,8 @@ pub(super) enum ProxyFault {
     Network(String),
     /// An option of the server decides.
     SetByOption,
+    /// The settings file is damaged, and how.
+    Damaged(String),
     /// The network is not on the list.
     NotTrusted,
     /// A field of the question for a configuration is wrong, and why.
@@ -160,6 +162,7 @@ pub(super) enum ProxyFault {
 pub(super) async fn check(
     State(app): State<Arc<App>>,
     visit: Visit,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<axum::Json<CheckAnswer>, Error> {
     let now = app.clock.now();
@@ -184,9 +187,8 @@ pub(super) async fn check(
     });
     let chain = hops(client.peer, &headers, &settings.proxies).into_iter();
     let seen = app.proxies_seen.lately(now).into_iter();
-    let host = headers
-        .get(HOST)
-        .map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let authority = uri.authority().map(ToString::to_string);
+    let host = named_host(&headers, authority.as_deref());
     Ok(axum::Json(CheckAnswer {
         success: true,
         peer: client.peer,
@@ -293,7 +295,7 @@ pub(super) async fn distrust(
     Json(body): Json<NetworkBody>,
 ) -> Result<axum::Json<TrustedAnswer>, Error> {
     let network = one_network(&body.network)?;
-    if !visit.live.settings.proxies.trusted.contains(&network) {
+    if !app.live().settings.proxies.trusted.contains(&network) {
         return Err(ProxyFault::NotTrusted.into());
     }
     let trusted = measure(&app, move |app| {
@@ -352,6 +354,7 @@ impl ProxyFault {
         match self {
             Self::Network(_) => (StatusCode::BAD_REQUEST, "invalid_network"),
             Self::SetByOption => (StatusCode::CONFLICT, "set_by_option"),
+            Self::Damaged(_) => (StatusCode::CONFLICT, "settings_damaged"),
             Self::NotTrusted => (StatusCode::NOT_FOUND, "network_not_trusted"),
             Self::Snippet(..) => (StatusCode::BAD_REQUEST, "invalid_snippet"),
         }
@@ -362,7 +365,7 @@ impl ProxyFault {
         match self {
             Self::Network(_) | Self::NotTrusted => Some("network"),
             Self::Snippet(field, _) => Some(field),
-            Self::SetByOption => None,
+            Self::SetByOption | Self::Damaged(_) => None,
         }
     }
 
@@ -371,6 +374,7 @@ impl ProxyFault {
         match self {
             Self::Network(_) | Self::Snippet(..) => "Invalid request",
             Self::SetByOption => "Set by an option",
+            Self::Damaged(_) => "Settings damaged",
             Self::NotTrusted => "Not found",
         }
     }
@@ -380,6 +384,7 @@ impl ProxyFault {
         match self {
             Self::Network(why) => format!("Write an address or a network in CIDR notation, such as 192.0.2.7: {why}."),
             Self::SetByOption => "The trusted proxies are set by an option or the environment of the server. Change them there.".to_owned(),
+            Self::Damaged(why) => format!("Nothing was changed, since monitor.toml cannot be read: {why}. Mend it on the host, then try again."),
             Self::NotTrusted => "This network is not on the list.".to_owned(),
             Self::Snippet(field, why) => format!("The field `{field}` cannot be used: {why}."),
         }
@@ -397,7 +402,8 @@ impl From<TrustError> for Error {
         match error {
             TrustError::SetByOption => ProxyFault::SetByOption.into(),
             TrustError::Refused(error) => ProxyFault::Network(error.to_string()).into(),
-            TrustError::Store(error) => error.into(),
+            TrustError::File(SettingsFileError::Damaged(why)) => ProxyFault::Damaged(why).into(),
+            TrustError::File(SettingsFileError::Store(error)) => error.into(),
         }
     }
 }

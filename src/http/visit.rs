@@ -263,7 +263,8 @@ fn encrypted_only(
     if path.starts_with("/.well-known/acme-challenge/") && app.acme.answers().is_some() {
         return None;
     }
-    let is_status_of_trial = path == "/api/ssl/status" && *request.method() == Method::GET;
+    let is_status_of_trial =
+        path == "/api/ssl/status" && matches!(*request.method(), Method::GET | Method::HEAD);
     if is_status_of_trial
         && app.tls.trial().is_some()
         && !request.headers().contains_key(header::AUTHORIZATION)

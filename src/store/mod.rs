@@ -48,7 +48,7 @@ pub use limits::{Held, HeldCode, Limits};
 pub use recovery::{
     Copy, CopyState, ImportError, Imported, RestoreError, copies, examine, import, restore,
 };
-pub use settings_file::set_list;
+pub use settings_file::{SettingsFileError, change_list};
 pub use tls_files::{Look, PairText, TlsFiles, is_there, read_roots};
 
 use crate::access::{Access, Use, Used};

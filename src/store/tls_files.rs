@@ -63,7 +63,13 @@ impl TlsFiles {
         let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", self.setting.display());
         match read_regular(&self.setting, LARGEST) {
             Ok(text) => TlsSetting::parse(&text).map_err(|error| failed(&error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(TlsSetting::default()),
+            // A link that leads nowhere is no missing file: whether TLS was on nobody can say.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && fs::symlink_metadata(&self.setting).is_err() =>
+            {
+                Ok(TlsSetting::default())
+            }
             Err(error) => Err(failed(&error)),
         }
     }
@@ -258,6 +264,9 @@ mod tests {
 
         files::replace_file(&files.setting, b"{", Previous::Dropped).unwrap();
         assert!(files.read().unwrap_err().contains("ssl_config.json"));
+        files::remove_if_there(&files.setting).unwrap();
+        std::os::unix::fs::symlink("/nonexistent", &files.setting).unwrap();
+        assert!(files.read().is_err(), "a link that leads nowhere");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::binary::put;
 use super::harness::{Client, Fixture, TestServer};
 
 /// The owner, who comes through a proxy at an address of its own.
@@ -145,4 +146,36 @@ async fn a_configuration_is_made_for_the_place_that_is_asked_for() {
             "{query}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_by_hand_is_kept_and_a_damaged_file_is_left_alone() {
+    let server = Fixture::account().start();
+    let settings = server.file("monitor.toml");
+    let owner = server.owner();
+    let trust = || owner.post("/api/proxy/trust", json!({ "network": "198.51.100.2" }));
+    put(
+        &settings,
+        "trusted_proxies = [\"192.0.2.9/32\"] # by hand\n",
+    );
+
+    assert_eq!(trust().await.status, 200);
+
+    let text = std::fs::read_to_string(&settings).unwrap();
+    assert_eq!(
+        text,
+        "trusted_proxies = [\"192.0.2.9/32\", \"198.51.100.2/32\"] # by hand\n"
+    );
+    put(&settings, "trusted_proxies = [");
+    let refused = trust().await;
+    assert_eq!(
+        refused.verdict(),
+        (409, "settings_damaged"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(
+        std::fs::read_to_string(&settings).unwrap(),
+        "trusted_proxies = ["
+    );
 }

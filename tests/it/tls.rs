@@ -264,6 +264,8 @@ fn bad_pairs_are_refused_with_their_reason_and_change_nothing() {
     }
     assert_eq!(host.setting(), None);
     assert!(!host.is_encrypted());
+    let told = "tls refused; rhost=127.0.0.1 user=owner source=custom reason=match";
+    assert!(host.log().contains(told), "{}", host.log());
 }
 
 #[test]

@@ -262,7 +262,10 @@ pub(super) async fn configure(
         let length = live.settings.tls_trial.get();
         app.tls.try_pair(pair, &live.certificate_names, length)
     });
-    let (seen, trial) = tried.await??;
+    let (seen, trial) = tried.await?.inspect_err(|refused| {
+        let reason = refused.reason();
+        tell(&app, &visit, &Event::TlsRefused { source, reason });
+    })?;
     tell(&app, &visit, &Event::TlsTried { source });
     Ok(axum::Json(TriedAnswer {
         success: true,

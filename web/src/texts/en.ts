@@ -521,6 +521,7 @@ export const en = {
     network_not_trusted: 'It is not trusted any more.',
     invalid_snippet: 'The server has no configuration for this. Check the host name and the path.',
     https_required: 'HTTPS is on for this host now. Open this page at its https address.',
+    settings_damaged: 'Nothing was changed, since monitor.toml cannot be read. Mend it on the host, then try again.',
     set_by_option: 'The trusted networks are set by an option of the service. Change them there.',
   },
 } as const;

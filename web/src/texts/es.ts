@@ -519,6 +519,7 @@ export const es: Texts = {
     network_not_trusted: 'Ya no es de confianza.',
     invalid_snippet: 'El servidor no tiene configuración para esto. Revisa el nombre y la ruta.',
     https_required: 'Ahora HTTPS está activado en este equipo. Abre esta página en su dirección https.',
+    settings_damaged: 'No se cambió nada: monitor.toml no se puede leer. Arréglalo en el equipo e inténtalo de nuevo.',
     set_by_option: 'Las redes de confianza las fija una opción del servicio. Cámbialas allí.',
   },
 };
