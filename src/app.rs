@@ -114,6 +114,18 @@ impl Live {
     }
 }
 
+/// Begins to serve what the setting of TLS says, unless a trial ended while nothing ran.
+fn start_tls(locations: &Locations, live: &Live, clock: &Clock, audit: &Arc<AuditLog>) -> Tls {
+    let tls = Tls::start(
+        TlsFiles::new(&locations.ssl_config, &locations.data),
+        &live.certificate_names,
+        clock.clone(),
+        Arc::clone(audit),
+    );
+    tls.follow(&live.certificate_names);
+    tls
+}
+
 /// Returns the names and addresses under which this host is reached, each once.
 fn certificate_names(identity: &Identity, settings: &Settings) -> Vec<String> {
     let configured = settings.host_names.iter().map(ToString::to_string);
@@ -181,13 +193,7 @@ impl App {
         told.extend(limits_told);
         let system = System::new();
         let live = Live::new(&system.identity(), settings);
-        let tls = Tls::start(
-            TlsFiles::new(&locations.ssl_config, &locations.data),
-            &live.certificate_names,
-            clock.clone(),
-            Arc::clone(&audit),
-        );
-        tls.follow(&live.certificate_names);
+        let tls = start_tls(locations, &live, &clock, &audit);
         let app = Self {
             avatar,
             claim_code,

@@ -51,12 +51,11 @@ pub fn change_list<E>(
         Err(refused) => return Ok(Err(refused)),
     };
     // A key before it, and the comments above that and within, stay where they are.
-    match present {
-        Some(list) => make_like(list, &after),
-        None => {
-            let list = after.iter().map(String::as_str).collect::<Array>();
-            let _none_before = document.insert(key, value(list));
-        }
+    if let Some(list) = present {
+        make_like(list, &after);
+    } else {
+        let list = after.iter().map(String::as_str).collect::<Array>();
+        let _none_before = document.insert(key, value(list));
     }
     // A link goes on leading where it leads.
     let place = fs::canonicalize(path).unwrap_or_else(|_new| path.to_owned());
