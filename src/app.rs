@@ -260,12 +260,14 @@ impl App {
         }
         let texts = |networks: &[IpNet]| Vec::from_iter(networks.iter().map(ToString::to_string));
         let known = texts(&live.settings.proxies.trusted);
-        let listed = change_list(&self.settings_file, "trusted_proxies", known, |listed| {
+        let change = |listed: Vec<String>| {
             let mut trusted = parse_trusted(&listed.join(","))?;
             change(&mut trusted);
             let listed = texts(&trusted);
             parse_trusted(&listed.join(",")).map(|_checked| listed)
-        })??;
+        };
+        let (file, check) = (&self.settings_file, Settings::check);
+        let listed = change_list(file, "trusted_proxies", known, change, check)??;
         let trusted = parse_trusted(&listed.join(","))?;
         let mut settings = live.settings.clone();
         settings.trusted_from = TrustedFrom::Settings;

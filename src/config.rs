@@ -396,6 +396,12 @@ impl From<&ServeArguments> for Overrides {
 }
 
 impl Settings {
+    /// Says whether a text could be the settings file. `Err` says why not.
+    pub fn check(text: &str) -> Result<(), String> {
+        let read = toml::from_str::<File>(text);
+        read.map(drop).map_err(|error| error.message().to_owned())
+    }
+
     /// Reads the settings file; a missing one means the defaults.
     ///
     /// Also returns sentences for the log: unknown keys, and what is dangerous.

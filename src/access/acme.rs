@@ -19,6 +19,10 @@ const MOST_NAMES: usize = 20;
 const LONGEST_EMAIL: usize = 254;
 /// The longest address of a directory.
 const LONGEST_DIRECTORY: usize = 500;
+/// The longest token of a challenge that is answered.
+const LONGEST_TOKEN: usize = 256;
+/// How long an order may take: authorities look at a name from several places, one after another.
+pub const LONGEST_ORDER: SignedDuration = SignedDuration::from_mins(3);
 /// How long to wait after a first failure; each further one doubles it.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 /// The longest wait.
@@ -99,7 +103,7 @@ pub struct Wish {
 }
 
 /// What the owner wants, once it can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The host names, each once.
     pub names: Vec<HostName>,
@@ -242,6 +246,22 @@ fn is_email(text: &str) -> bool {
             .is_some_and(|(local, domain)| is_plain(local) && is_plain(domain))
 }
 
+impl Plan {
+    /// Returns whether this is the same certificate of the same authority, asked for once more.
+    pub fn is_renewal_of(&self, other: &Self) -> bool {
+        self.names == other.names
+            && self.directory == other.directory
+            && self.ca_path == other.ca_path
+    }
+}
+
+/// Whether a text may be what an authority asks with: 128 bits or more in base64url without padding
+/// (RFC 8555 §8.3).
+pub fn is_token(text: &str) -> bool {
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (22..=LONGEST_TOKEN).contains(&text.len()) && text.bytes().all(is_base64url)
+}
+
 /// What an authority is told when it asks whether a name leads here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -265,6 +285,11 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// Returns whether the order can still run.
+    pub fn count_at(&self, now: Timestamp) -> bool {
+        now < self.until && self.until <= now + LONGEST_ORDER
+    }
+
     /// Returns what `token` is answered with over HTTP.
     pub fn over_http(&self, token: &str) -> Option<&str> {
         self.find(ChallengeKind::Http01, |answer| answer.token == token)
@@ -459,6 +484,28 @@ mod tests {
         assert_eq!(tls.over_tls("DASH.example.net"), Some("t1.print"));
         assert_eq!(tls.over_tls("example.net"), None);
         assert_eq!(tls.over_http("t1"), None);
+    }
+
+    #[test]
+    fn answers_end_with_their_order_whatever_the_clock_says() {
+        let now = "2026-11-24T12:00:00Z".parse::<Timestamp>().unwrap();
+        let answers = |until| Answers {
+            until,
+            challenge: ChallengeKind::Http01,
+            answers: Vec::new(),
+        };
+        let second = SignedDuration::from_secs(1);
+        assert!(answers(now + LONGEST_ORDER).count_at(now));
+        assert!(!answers(now).count_at(now));
+        assert!(!answers(now + LONGEST_ORDER + second).count_at(now));
+    }
+
+    #[test]
+    fn a_token_is_base64url_of_some_length() {
+        assert!(is_token("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"));
+        for text in ["", "short", "../../../../../etc/passwd", &"a".repeat(257)] {
+            assert!(!is_token(text), "{text}");
+        }
     }
 
     #[test]

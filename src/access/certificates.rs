@@ -476,6 +476,22 @@ pub struct SelfSigned {
     pub key: zeroize::Zeroizing<String>,
 }
 
+/// Returns the certificates of a PEM text, without anything before, between and after them
+/// (RFC 7468 §5).
+pub fn certificates_of(text: &str) -> String {
+    let mut within = false;
+    let mut only = String::new();
+    for line in text.lines().map(str::trim_end) {
+        within |= line == "-----BEGIN CERTIFICATE-----";
+        if within {
+            only.push_str(line);
+            only.push('\n');
+        }
+        within &= line != "-----END CERTIFICATE-----";
+    }
+    only
+}
+
 /// Makes the certificate by which a handshake answers an authority (RFC 8737 §3).
 pub fn challenge(name: &str, key_authorization: &str) -> Result<CertifiedKey, SignError> {
     let mut wanted = rcgen::CertificateParams::new(vec![name.to_owned()])?;

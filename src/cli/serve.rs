@@ -13,7 +13,6 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ui;
-use crate::access::audit::Actor;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
@@ -218,14 +217,7 @@ async fn renew_certificate(app: Arc<App>) {
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         look.tick().await;
-        let Some(plan) = app.acme.due(&app.tls.served()) else {
-            continue;
-        };
-        tracing::info!("the certificate is ordered anew");
-        if let Ok(permit) = app.acme.begin(plan) {
-            // Whatever comes of it is written down there, and tried again later.
-            let _told = app.acme.order(permit, &Actor::default(), |_step| {}).await;
-        }
+        app.acme.renew(&app.tls.served()).await;
     }
 }
 

@@ -102,7 +102,7 @@ impl Acme {
         let acme = desk.acme();
         let plan = self.plan(acme.known_plan())?;
         let port = plan.challenge.port();
-        let permit = acme.begin(plan)?;
+        let permit = acme.begin(plan, &tls.served().setting)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -115,11 +115,12 @@ impl Acme {
             });
         }));
         match ordered {
-            Ok(()) => serve(desk, tls, acme.pair()),
+            Ok(pair) => serve(desk, tls, pair),
             Err(error @ OrderError::NotHere { .. }) => anyhow::bail!(
-                "{error}\nThe name must lead to this host, port {port} of it to the running Monitor, by a port forward or a proxy. Nothing was changed."
+                "{}\nThe name must lead to this host, port {port} of it to the running Monitor, by a port forward or a proxy. Nothing was changed.",
+                error.sentence()
             ),
-            Err(error) => anyhow::bail!("{error} Nothing was changed."),
+            Err(error) => anyhow::bail!("{} Nothing was changed.", error.sentence()),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::files::{self, Fingerprint, Previous};
 use super::tls_files::{LARGEST, read_regular};
 use crate::access::acme::{Answers, Plan, Trouble};
-use crate::access::tls_setting::{PairFiles, Source};
+use crate::access::tls_setting::{PairFiles, Source, TlsSetting};
 
 /// Where the files of ACME lie.
 #[derive(Debug)]
@@ -27,18 +27,14 @@ pub struct AcmeFiles {
 /// A file's content, and what the file looked like.
 type Read = Option<(Fingerprint, Arc<Answers>)>;
 
-/// What is kept of an authority.
+/// What is kept of the authorities.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AcmeMemory {
-    /// What was asked for when a certificate was given last.
-    pub plan: Option<Plan>,
-    /// The account there.
-    pub account: Option<AcmeAccount>,
-    /// When that was.
-    pub obtained_at: Option<Timestamp>,
-    /// Why the renewals since then came to nothing.
-    pub trouble: Option<Trouble>,
+    /// The accounts, one at each authority.
+    pub accounts: Vec<AcmeAccount>,
+    /// The certificates that were given, the newest last.
+    pub certificates: Vec<AcmeCertificate>,
 }
 
 /// An account at an authority.
@@ -46,10 +42,65 @@ pub struct AcmeMemory {
 pub struct AcmeAccount {
     /// Whose.
     pub directory: String,
-    /// Where the authority may write to.
-    pub email: Option<String>,
     /// Its address and its key, as the library writes them.
     pub credentials: Value,
+}
+
+/// A certificate that an authority gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AcmeCertificate {
+    /// Its file, which holds its key too.
+    pub path: PathBuf,
+    /// What was asked for.
+    pub plan: Plan,
+    /// When it was given.
+    pub obtained_at: Timestamp,
+    /// Why the renewals since then came to nothing.
+    pub trouble: Option<Trouble>,
+}
+
+impl AcmeCertificate {
+    /// Returns where it lies.
+    pub fn pair(&self) -> PairFiles {
+        pair_in(self.path.clone())
+    }
+}
+
+impl AcmeMemory {
+    /// Finds the certificate in a file.
+    pub fn of(&self, path: &Path) -> Option<&AcmeCertificate> {
+        self.certificates.iter().find(|known| known.path == path)
+    }
+
+    /// Takes in a certificate, in the place of what was in its file.
+    pub fn keep(&mut self, certificate: AcmeCertificate) {
+        self.certificates
+            .retain(|known| known.path != certificate.path);
+        self.certificates.push(certificate);
+    }
+
+    /// Finds the account at an authority.
+    pub fn account_at(&self, directory: &str) -> Option<&AcmeAccount> {
+        self.accounts
+            .iter()
+            .find(|known| known.directory == directory)
+    }
+
+    /// Takes in an account, in the place of the one that was there.
+    pub fn keep_account(&mut self, account: AcmeAccount) {
+        self.accounts
+            .retain(|known| known.directory != account.directory);
+        self.accounts.push(account);
+    }
+}
+
+/// One file holds a certificate and its key, so that they always belong together.
+fn pair_in(path: PathBuf) -> PairFiles {
+    PairFiles {
+        source: Source::Acme,
+        cert_path: path.clone(),
+        key_path: path,
+    }
 }
 
 /// The right to order a certificate, among all processes.
@@ -65,22 +116,35 @@ impl AcmeFiles {
         }
     }
 
-    /// Returns where the certificate lies: one file holds it and its key, so that they always
-    /// belong together.
-    pub fn pair(&self) -> PairFiles {
-        let path = self.directory.join("acme.pem");
-        PairFiles {
-            source: Source::Acme,
-            cert_path: path.clone(),
-            key_path: path,
-        }
+    /// Returns where a certificate may lie that is not served, nor gone back to.
+    pub fn free_place(&self, setting: &TlsSetting) -> PairFiles {
+        let before = setting
+            .trial
+            .as_ref()
+            .and_then(|trial| trial.before.as_ref());
+        let is_free = |place: &PairFiles| {
+            let used = [setting.pair.as_ref(), before];
+            used.into_iter()
+                .flatten()
+                .all(|used| used.cert_path != place.cert_path)
+        };
+        let place = |number: u8| pair_in(self.directory.join(format!("acme-{number}.pem")));
+        // Two are in use at most.
+        [1, 2]
+            .map(place)
+            .into_iter()
+            .find(is_free)
+            .unwrap_or_else(|| place(3))
     }
 
     /// Writes a certificate with its chain and its key.
-    pub fn write_pair(&self, certificate_and_key: &str) -> io::Result<()> {
+    pub fn write_pair(&self, place: &PairFiles, certificate_and_key: &str) -> io::Result<()> {
         files::private_directory(&self.directory)?;
-        let path = self.pair().cert_path;
-        files::replace_file(&path, certificate_and_key.as_bytes(), Previous::Dropped)
+        files::replace_file(
+            &place.cert_path,
+            certificate_and_key.as_bytes(),
+            Previous::Dropped,
+        )
     }
 
     /// Reads what is known of the authority; a missing file is nothing.
@@ -138,7 +202,7 @@ impl AcmeFiles {
             *known = Some((look, Arc::new(answers)));
         }
         let (_, answers) = known.as_ref()?;
-        (now < answers.until).then(|| Arc::clone(answers))
+        answers.count_at(now).then(|| Arc::clone(answers))
     }
 
     fn memory(&self) -> PathBuf {
@@ -203,17 +267,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_served_or_gone_back_to_is_not_written_over() {
+        let (_dir, files) = files();
+        let nothing = TlsSetting::default();
+        let first = files.free_place(&nothing);
+        let served = nothing.decided(Some(first.clone()));
+        let second = files.free_place(&served);
+        assert_ne!(second, first);
+        let now = Timestamp::UNIX_EPOCH;
+        let tried = served.tried(second.clone(), now, SignedDuration::from_mins(2));
+        let third = files.free_place(&tried.unwrap());
+        assert!(third != first && third != second);
+    }
+
+    #[test]
     fn what_is_kept_is_read_back_and_damage_is_told() {
         let (_dir, files) = files();
         assert_eq!(files.read().unwrap(), AcmeMemory::default());
-        let memory = AcmeMemory {
-            account: Some(AcmeAccount {
-                directory: "https://ca.lan/d".to_owned(),
-                email: None,
-                credentials: serde_json::json!({"id": "1"}),
-            }),
-            ..AcmeMemory::default()
+        let mut memory = AcmeMemory::default();
+        let account = |directory: &str, id: u8| AcmeAccount {
+            directory: directory.to_owned(),
+            credentials: serde_json::json!({ "id": id }),
         };
+        memory.keep_account(account("https://a.lan/d", 1));
+        memory.keep_account(account("https://b.lan/d", 2));
+        memory.keep_account(account("https://a.lan/d", 3));
+        assert_eq!(memory.accounts.len(), 2, "one at each authority");
+        assert_eq!(
+            memory.account_at("https://a.lan/d").unwrap().credentials["id"],
+            3
+        );
         files.write(&memory).unwrap();
         assert_eq!(files.read().unwrap(), memory);
 

@@ -40,7 +40,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-pub use acme_files::{AcmeAccount, AcmeFiles, AcmeMemory, OrderLock};
+pub use acme_files::{AcmeAccount, AcmeCertificate, AcmeFiles, AcmeMemory, OrderLock};
 pub use audit_log::{AuditLog, AuditSettings};
 pub use avatar_file::{AvatarFile, StoredAvatar};
 pub use claim_code::ClaimCodeFile;

@@ -8,6 +8,7 @@ use toml_edit::{Array, DocumentMut, Value, value};
 
 use super::StoreError;
 use super::files::{self, Previous};
+use super::tls_files::{LARGEST, read_regular};
 
 /// The settings file was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -29,22 +30,33 @@ impl From<io::Error> for SettingsFileError {
 /// Changes a list of texts under a key of the settings file, which is made if it is not there.
 ///
 /// `change` gets the list as the file has it, also if that was not read yet; `known` stands for a
-/// key that is not there.
+/// key that is not there. `check` says whether the server could read the new text; if not, nothing is
+/// written.
 pub fn change_list<E>(
     path: &Path,
     key: &str,
     known: Vec<String>,
     change: impl FnOnce(Vec<String>) -> Result<Vec<String>, E>,
+    check: impl FnOnce(&str) -> Result<(), String>,
 ) -> Result<Result<Vec<String>, E>, SettingsFileError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let damaged = |why: &str| SettingsFileError::Damaged(why.to_owned());
+    let text = match read_regular(path, LARGEST) {
+        Ok(text) => String::from_utf8(text).map_err(|_bytes| damaged("it is not UTF-8"))?,
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return Err(damaged("it is no file"));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error.into()),
     };
-    let damaged = |error: &dyn std::fmt::Display| SettingsFileError::Damaged(error.to_string());
     let document = text.parse::<DocumentMut>();
-    let mut document = document.map_err(|error| damaged(&error.message()))?;
-    let present = document.get_mut(key).and_then(|item| item.as_array_mut());
+    let mut document = document.map_err(|error| damaged(error.message()))?;
+    let present = match document.get_mut(key) {
+        None => None,
+        Some(item) => match item.as_array_mut() {
+            Some(list) if list.iter().all(Value::is_str) => Some(list),
+            Some(_) | None => return Err(damaged(&format!("`{key}` is no list of texts"))),
+        },
+    };
     let before = present.as_ref().map_or(known, |list| texts_of(list));
     let after = match change(before) {
         Ok(after) => after,
@@ -57,9 +69,14 @@ pub fn change_list<E>(
         let list = after.iter().map(String::as_str).collect::<Array>();
         let _none_before = document.insert(key, value(list));
     }
+    let text = document.to_string();
+    check(&text).map_err(SettingsFileError::Damaged)?;
     // A link goes on leading where it leads.
-    let place = fs::canonicalize(path).unwrap_or_else(|_new| path.to_owned());
-    files::replace_file(&place, document.to_string().as_bytes(), Previous::Dropped)?;
+    let place = match fs::symlink_metadata(path) {
+        Ok(_there) => fs::canonicalize(path)?,
+        Err(_new) => path.to_owned(),
+    };
+    files::replace_file(&place, text.as_bytes(), Previous::Dropped)?;
     Ok(Ok(after))
 }
 
@@ -94,7 +111,8 @@ mod tests {
 
     fn set(path: &Path, texts: &[&str]) -> Result<Vec<String>, SettingsFileError> {
         let texts = Vec::from_iter(texts.iter().map(|text| (*text).to_owned()));
-        let set = change_list(path, KEY, Vec::new(), |_before| Ok::<_, Infallible>(texts));
+        let change = |_before| Ok::<_, Infallible>(texts);
+        let set = change_list(path, KEY, Vec::new(), change, |_text| Ok(()));
         set.map(|Ok(list)| list)
     }
 
@@ -145,10 +163,11 @@ mod tests {
         let path = dir.path().join("monitor.toml");
         let add = |text: &'static str| {
             let known = vec!["127.0.0.0/8".to_owned()];
-            let added = change_list(&path, KEY, known, |mut list| {
+            let add = |mut list: Vec<String>| {
                 list.push(text.to_owned());
                 Ok::<_, Infallible>(list)
-            });
+            };
+            let added = change_list(&path, KEY, known, add, |_text| Ok(()));
             added.map(|Ok(list)| list).unwrap()
         };
         assert_eq!(add("192.0.2.1/32"), ["127.0.0.0/8", "192.0.2.1/32"]);
@@ -167,9 +186,38 @@ mod tests {
             "trusted_proxies = [\"192.0.2.2/32\"]\n"
         );
 
-        files::replace_file(&path, b"= 1", Previous::Dropped).unwrap();
-        let refused = set(&path, &[]);
+        for damage in [
+            "= 1",
+            "trusted_proxies = \"192.0.2.1\"",
+            "[trusted_proxies]",
+            "[[trusted_proxies]]",
+            "trusted_proxies = [\"192.0.2.1\", 5]",
+        ] {
+            files::replace_file(&path, damage.as_bytes(), Previous::Dropped).unwrap();
+            let refused = set(&path, &[]);
+            assert!(
+                matches!(refused, Err(SettingsFileError::Damaged(_))),
+                "{damage}"
+            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), damage);
+        }
+    }
+
+    #[test]
+    fn what_the_server_could_not_read_is_not_written_and_a_device_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("monitor.toml");
+        let refuse = |_text: &str| Err("no".to_owned());
+        let change = |_before| Ok::<_, Infallible>(Vec::new());
+        let refused = change_list(&path, KEY, Vec::new(), change, refuse);
         assert!(matches!(refused, Err(SettingsFileError::Damaged(_))));
-        assert_eq!(fs::read(&path).unwrap(), b"= 1");
+        assert!(!path.exists());
+
+        for target in ["/dev/null", "/nonexistent"] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            assert!(set(&path, &["192.0.2.2/32"]).is_err(), "{target}");
+            assert_eq!(fs::read_link(&path).unwrap(), Path::new(target));
+            fs::remove_file(&path).unwrap();
+        }
     }
 }

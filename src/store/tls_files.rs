@@ -200,7 +200,11 @@ pub(super) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    // Files of the kernel do not say how long they are.
+    if bytes.len() as u64 > most {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     Ok(bytes)
 }
 
@@ -302,6 +306,7 @@ mod tests {
         for path in [
             &pipe,
             dir.path(),
+            Path::new("/proc/self/pagemap"),
             Path::new("relative.pem"),
             Path::new("/nonexistent"),
         ] {

@@ -280,7 +280,7 @@ impl Host {
     }
 
     fn pair(&self) -> PathBuf {
-        self.place.data_dir().join("tls/acme.pem")
+        self.place.data_dir().join("tls/acme-1.pem")
     }
 
     fn log(&self) -> String {
@@ -307,7 +307,7 @@ impl Host {
     fn rest(&self) {
         let path = self.place.data_dir().join("tls/acme.json");
         let mut memory: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        memory["obtained_at"] = json!("2026-01-01T00:00:00Z");
+        memory["certificates"][0]["obtained_at"] = json!("2026-01-01T00:00:00Z");
         put(&path, memory.to_string());
     }
 }
@@ -347,6 +347,29 @@ fn an_authority_gives_a_certificate_which_is_served() {
     let shown = host.order("https", &authority.wish(NAME, "http-01"));
     assert_eq!(shown["order"]["state"], "done", "{shown}");
     assert_ne!(fs::read(host.pair()).unwrap(), before);
+}
+
+#[test]
+fn another_certificate_is_served_only_once_somebody_tries_it() {
+    let host = Host::new();
+    let authority = Authority::looking_at(host.port());
+    host.order("http", &authority.wish(NAME, "http-01"));
+    host.keep("http");
+    let root = authority.given_root();
+
+    let shown = host.order("https", &authority.wish("other.example.net", "http-01"));
+
+    assert_eq!(shown["certificate"]["names"], json!(["other.example.net"]));
+    assert!(host.is_trusted(NAME, &root));
+    assert!(!host.is_trusted("other.example.net", &root));
+    let (status, _) = host.https("POST", "/api/ssl/configure", &json!({ "source": "acme" }));
+    assert_eq!(status, 200);
+    assert!(host.is_trusted("other.example.net", &root));
+    assert_eq!(host.https("POST", "/api/ssl/disable", &json!({})).0, 200);
+    assert!(
+        host.is_trusted(NAME, &root),
+        "what was before is there again"
+    );
 }
 
 #[test]
@@ -557,37 +580,37 @@ fn wishes_that_cannot_be_asked_for_are_refused_with_their_field() {
 #[test]
 fn strangers_are_answered_only_while_an_order_runs() {
     let host = Host::new();
-    let path = "/.well-known/acme-challenge/t1";
-    assert_eq!(host.stranger(path).0, "401");
+    assert_eq!(host.stranger("/.well-known/acme-challenge/t1").0, "401");
     let answers = host.place.data_dir().join("tls/acme-answers.json");
-    let publish = |until: &str| {
-        put(
-            &answers,
-            json!({
-                "until": until,
-                "challenge": "http-01",
-                "answers": [{ "name": NAME, "token": "t1", "key_authorization": "t1.print" }],
-            })
-            .to_string(),
-        );
+    let token = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDf";
+    let path = format!("/.well-known/acme-challenge/{token}");
+    let publish = |seconds: i64| {
+        let until = Clock::machine().now() + jiff::SignedDuration::from_secs(seconds);
+        let answer = json!({ "name": NAME, "token": token, "key_authorization": "t1.print" });
+        let text = json!({ "until": until, "challenge": "http-01", "answers": [answer] });
+        put(&answers, text.to_string());
     };
     fs::create_dir_all(answers.parent().unwrap()).unwrap();
 
-    publish("2199-01-01T00:00:00Z");
-    assert_eq!(
-        host.stranger(path),
-        ("200".to_owned(), "t1.print".to_owned())
-    );
-    assert_eq!(host.stranger("/.well-known/acme-challenge/t2").0, "404");
+    publish(120);
+    let told = ("200".to_owned(), "t1.print".to_owned());
+    assert_eq!(host.stranger(&path), told);
+    for other in ["t2", "%ff", "..%2f..%2fapi%2fauth%2fprofile", ""] {
+        let (status, body) = host.stranger(&format!("/.well-known/acme-challenge/{other}"));
+        assert!(status == "404" || status == "401", "{other} {status}");
+        assert!(body.contains("\"success\":false"), "{other} {body}");
+    }
     host.place.write_state("{");
     assert!(within(ORDER, || host.stranger("/api/auth/profile").0 == "503"));
     assert_eq!(
-        host.stranger(path).0,
-        "200",
+        host.stranger(&path),
+        told,
         "a locked state does not stop a renewal"
     );
-    publish("2026-01-01T00:00:00Z");
-    assert_eq!(host.stranger(path).0, "503");
+    for seconds in [-1, 3600] {
+        publish(seconds);
+        assert_eq!(host.stranger(&path).0, "503", "no order lasts so long");
+    }
 }
 
 #[test]

@@ -156,7 +156,7 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "src/acme.rs",
+        "src/acme",
         &[
             "crate::app",
             "crate::cli",

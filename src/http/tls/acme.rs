@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -117,7 +118,7 @@ pub(in crate::http) async fn order(
     Json(body): Json<OrderBody>,
 ) -> Result<Response, Error> {
     let plan = Plan::new(body.into()).map_err(TlsFault::Plan)?;
-    let permit = app.acme.begin(plan)?;
+    let permit = app.acme.begin(plan, &app.tls.served().setting)?;
     let actor = visit.actor(user(&app).as_deref());
     tokio::spawn(async move {
         // Whatever comes of it is shown by the status and written to the audit log.
@@ -130,8 +131,11 @@ pub(in crate::http) async fn order(
 /// Answers an authority that asks whether a name leads here (RFC 8555 §8.3).
 pub(in crate::http) async fn answer_challenge(
     State(app): State<Arc<App>>,
-    Path(token): Path<String>,
+    token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Error> {
+    let Ok(Path(token)) = token else {
+        return Err(Error::NotFound);
+    };
     let answers = app.acme.answers().ok_or(Error::NotFound)?;
     let answer = answers.over_http(&token).ok_or(Error::NotFound)?;
     let headers = [
@@ -144,12 +148,25 @@ pub(in crate::http) async fn answer_challenge(
 /// Collects what is known of certificates from an authority; none if none was ever asked for.
 pub(super) fn shown(app: &App) -> Option<ShownAcme> {
     let progress = app.acme.progress();
-    let memory = app.acme.memory().unwrap_or_default();
-    let ordered = progress.as_ref().map(|progress| progress.plan.clone());
-    let plan = ordered.or(memory.plan)?;
+    let memory = app.acme.memory();
+    let unreadable = memory.as_ref().err().map(|error| {
+        format!("What is known of the authority cannot be read, so nothing is renewed: {error}.")
+    });
+    let memory = memory.unwrap_or_default();
+    let newest = memory.certificates.last();
+    let plan = match (&progress, newest) {
+        (Some(progress), _) => progress.plan.clone(),
+        (None, Some(newest)) => newest.plan.clone(),
+        (None, None) if unreadable.is_some() => Plan::default(),
+        (None, None) => return None,
+    };
     let now = app.clock.now();
-    let seen = app.tls.examine(&app.acme.pair(), &[]);
-    let trouble = memory.trouble.as_ref();
+    let seen = newest.and_then(|newest| app.tls.examine(&newest.pair(), &[]).info);
+    // What fails is told of the certificate that is served, if one of an authority is.
+    let served = app.tls.served();
+    let served = served.setting.pair.as_ref();
+    let served = served.and_then(|pair| memory.of(&pair.cert_path));
+    let trouble = served.or(newest).and_then(|known| known.trouble.as_ref());
     Some(ShownAcme {
         names: plan.names.iter().map(ToString::to_string).collect(),
         email: plan.email,
@@ -157,9 +174,9 @@ pub(super) fn shown(app: &App) -> Option<ShownAcme> {
         challenge: plan.challenge.name(),
         ca_path: plan.ca_path.map(|path| path.display().to_string()),
         order: progress.as_ref().map(ShownOrder::from),
-        renews_at: seen.info.as_ref().map(|info| rfc3339(renews_at(info))),
-        certificate: seen.info.as_ref().map(|info| shown_certificate(info, now)),
+        renews_at: seen.as_ref().map(|info| rfc3339(renews_at(info))),
+        certificate: seen.as_ref().map(|info| shown_certificate(info, now)),
         next_try_at: trouble.map(|trouble| rfc3339(trouble.next_try())),
-        problem: trouble.map(|trouble| trouble.problem.clone()),
+        problem: unreadable.or_else(|| trouble.map(|trouble| trouble.problem.clone())),
     })
 }

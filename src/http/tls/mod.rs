@@ -335,8 +335,8 @@ fn wanted(app: &App, body: PairBody) -> Result<PairFiles, TlsFault> {
         Some("proxmox") => proxmox_pair().ok_or(TlsFault::NoProxmox),
         Some("self_signed") => Ok(app.tls.files.self_signed()),
         Some("acme") => {
-            let pair = app.acme.pair();
-            is_there(&pair).then_some(pair).ok_or(TlsFault::NoAcme)
+            let newest = app.acme.newest().filter(is_there);
+            newest.ok_or(TlsFault::NoAcme)
         }
         Some("custom") | None => Ok(PairFiles::custom(
             &given(body.cert_path, "cert_path")?,

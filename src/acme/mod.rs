@@ -3,49 +3,58 @@
 //! An order runs in the server or in a command on the host. What the authority is told meanwhile
 //! lies in a file, so that the running server answers for both.
 
+mod client;
+
 use std::error::Error as _;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, Problem, RetryPolicy,
+    Account, AccountBuilder, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier,
+    NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use jiff::{SignedDuration, Timestamp};
 use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
 use zeroize::Zeroizing;
 
-use crate::access::acme::{Answer, Answers, ChallengeKind, Plan, Trouble, renews_at};
+use crate::access::acme::{
+    Answer, Answers, ChallengeKind, LONGEST_ORDER, Plan, Trouble, is_token, renews_at,
+};
 use crate::access::audit::{Actor, Event};
-use crate::access::certificates::{self, examine, provider};
+use crate::access::certificates::{self, certificates_of, examine, provider};
 use crate::access::hosts::HostName;
-use crate::access::tls_setting::{PairFiles, Source};
+use crate::access::profile::is_unprintable;
+use crate::access::tls_setting::{PairFiles, Source, TlsSetting};
 use crate::clock::Clock;
-use crate::store::{AcmeAccount, AcmeFiles, AcmeMemory, AuditLog, OrderLock, read_roots};
+use crate::store::{
+    AcmeAccount, AcmeCertificate, AcmeFiles, AcmeMemory, AuditLog, OrderLock, read_roots,
+};
 use crate::tls::{Served, Serving};
+use client::Client;
 
-/// How long an order may take: authorities look at a name from several places, one after another.
-const PATIENCE: Duration = Duration::from_mins(3);
 /// How long the authority's steps are waited for, each.
 const STEP_PATIENCE: Duration = Duration::from_secs(90);
-/// How long after a certificate was given the next one is not asked for by itself, whatever the
-/// dates in it say.
+/// How long after one order the next one is not placed by itself, whatever came of it.
 const REST: SignedDuration = SignedDuration::from_hours(1);
 /// The longest sentence that is kept of what an authority says.
 const LONGEST_PROBLEM: usize = 600;
 /// What a client offers that asks by a TLS handshake (RFC 8737 §4).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// Orders, and what is known of the authority.
+/// Orders, and what is known of the authorities.
 #[derive(Debug)]
 pub struct Acme {
     files: AcmeFiles,
     clock: Clock,
     audit: Arc<AuditLog>,
     progress: Mutex<Option<Progress>>,
+    /// When a renewal was begun last, also if nothing could be written down of it.
+    renewed: Mutex<Option<Timestamp>>,
 }
 
 /// How far the last order of this process came.
@@ -92,6 +101,8 @@ impl Step {
 #[derive(Debug)]
 pub struct Permit {
     plan: Plan,
+    /// Where the certificate is to lie.
+    pair: PairFiles,
     lock: OrderLock,
 }
 
@@ -106,7 +117,8 @@ pub enum BeginError {
     Io(#[from] io::Error),
 }
 
-/// An order came to nothing. Each text is a sentence.
+/// An order came to nothing. Each text is a sentence, but holds what an authority says as it says
+/// it: [`OrderError::sentence`] is for people.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// The authority said no.
@@ -126,6 +138,9 @@ pub enum OrderError {
     /// The authority could not be asked.
     #[error("The authority cannot be asked: {0}.")]
     Unreachable(String),
+    /// What answers is no authority, or does not keep to the protocol.
+    #[error("What answers there does not speak ACME as it should.")]
+    NotAcme,
     /// The authority took too long.
     #[error("The authority did not answer in time.")]
     Timeout,
@@ -133,7 +148,7 @@ pub enum OrderError {
     #[error("The certificate that the authority gave cannot be used: {0}")]
     Unusable(String),
     /// The root certificates cannot be read.
-    #[error("The root certificates cannot be used: {0}")]
+    #[error("The root certificates cannot be used: {0}.")]
     Roots(String),
     /// A file could not be written.
     #[error("A file could not be written: {0}.")]
@@ -141,6 +156,15 @@ pub enum OrderError {
 }
 
 impl OrderError {
+    /// Says what is wrong, in a sentence of bounded length that can be shown anywhere.
+    pub fn sentence(&self) -> String {
+        let text = self.to_string();
+        let plain = text
+            .chars()
+            .map(|it| if is_unprintable(it) { ' ' } else { it });
+        plain.take(LONGEST_PROBLEM).collect()
+    }
+
     /// Says why in a word, for the audit log.
     fn reason(&self) -> &'static str {
         match self {
@@ -148,6 +172,7 @@ impl OrderError {
             Self::NotHere { .. } => "not_here",
             Self::NoChallenge(_) => "no_challenge",
             Self::Unreachable(_) => "unreachable",
+            Self::NotAcme => "not_acme",
             Self::Timeout => "timeout",
             Self::Unusable(_) => "unusable",
             Self::Roots(_) => "roots",
@@ -163,6 +188,10 @@ impl From<instant_acme::Error> for OrderError {
         }
         if let instant_acme::Error::Timeout(_) = error {
             return Self::Timeout;
+        }
+        // What it says instead is nobody's business.
+        if let instant_acme::Error::Json(_) | instant_acme::Error::Str(_) = error {
+            return Self::NotAcme;
         }
         let mut told = error.to_string();
         let mut cause = error.source();
@@ -185,27 +214,30 @@ impl Acme {
             clock,
             audit,
             progress: Mutex::default(),
+            renewed: Mutex::default(),
         }
     }
 
-    /// Returns where the certificate lies.
-    pub fn pair(&self) -> PairFiles {
-        self.files.pair()
-    }
-
-    /// Returns what is known of the authority.
-    pub fn memory(&self) -> io::Result<AcmeMemory> {
-        self.files.read()
+    /// Returns where the certificate lies that was given last.
+    pub fn newest(&self) -> Option<PairFiles> {
+        let memory = self.memory().ok()?;
+        Some(memory.certificates.last()?.pair())
     }
 
     /// Returns what was ordered when a certificate was given last.
     pub fn known_plan(&self) -> Option<Plan> {
-        self.memory().ok()?.plan
+        let memory = self.memory().ok()?;
+        Some(memory.certificates.last()?.plan.clone())
+    }
+
+    /// Returns what is known of the authorities.
+    pub fn memory(&self) -> io::Result<AcmeMemory> {
+        self.files.read()
     }
 
     /// Returns how far the last order of this process came.
     pub fn progress(&self) -> Option<Progress> {
-        self.lock().clone()
+        lock(&self.progress).clone()
     }
 
     /// Returns what an authority is told while an order runs.
@@ -228,42 +260,60 @@ impl Acme {
         Some(Arc::new(config))
     }
 
-    /// Begins an order, unless one runs.
-    pub fn begin(&self, plan: Plan) -> Result<Permit, BeginError> {
-        let lock = self.files.lock()?.ok_or(BeginError::Runs)?;
-        *self.lock() = Some(Progress {
+    /// Begins an order, unless one runs. One for the same names at the same authority renews the
+    /// certificate where it lies; another one lies beside what is served until somebody tries it.
+    pub fn begin(&self, plan: Plan, setting: &TlsSetting) -> Result<Permit, BeginError> {
+        let order_lock = self.files.lock()?.ok_or(BeginError::Runs)?;
+        let known = self.memory().unwrap_or_default().certificates;
+        let known = known.iter().find(|known| known.plan.is_renewal_of(&plan));
+        let pair = known.map_or_else(|| self.files.free_place(setting), AcmeCertificate::pair);
+        *lock(&self.progress) = Some(Progress {
             plan: plan.clone(),
             step: Step::Account,
             started_at: self.clock.now(),
             ended_at: None,
             problem: None,
         });
-        Ok(Permit { plan, lock })
+        Ok(Permit {
+            plan,
+            pair,
+            lock: order_lock,
+        })
     }
 
-    /// Orders a certificate and writes it where it is served from. `watch` is told each step.
+    /// Orders a certificate, writes it down and returns where. `watch` is told each step.
     pub async fn order(
         &self,
         permit: Permit,
         actor: &Actor,
         watch: impl Fn(Step) + Send + Sync,
-    ) -> Result<(), OrderError> {
-        let Permit { plan, lock } = permit;
+    ) -> Result<PairFiles, OrderError> {
+        let Permit {
+            plan,
+            pair,
+            lock: order_lock,
+        } = permit;
         let begin = |step| {
             watch(step);
-            if let Some(progress) = self.lock().as_mut() {
+            if let Some(progress) = lock(&self.progress).as_mut() {
                 progress.step = step;
             }
         };
-        let obtained = tokio::time::timeout(PATIENCE, self.obtain(&plan, &begin)).await;
-        let outcome = obtained.unwrap_or(Err(OrderError::Timeout));
+        // The library trusts an authority's numbers and addresses more than one should.
+        let obtained = AssertUnwindSafe(self.obtain(&plan, &begin)).catch_unwind();
+        let patience = Duration::try_from(LONGEST_ORDER).unwrap_or(STEP_PATIENCE);
+        let outcome = match tokio::time::timeout(patience, obtained).await {
+            Ok(Ok(obtained)) => obtained,
+            Ok(Err(_panic)) => Err(OrderError::NotAcme),
+            Err(_elapsed) => Err(OrderError::Timeout),
+        };
         if let Err(error) = self.files.withdraw() {
             tracing::warn!(%error, "what an authority was told is not taken back");
         }
-        let outcome = outcome.and_then(|pem| Ok(self.files.write_pair(&pem)?));
+        let outcome = outcome.and_then(|pem| Ok(self.files.write_pair(&pair, &pem)?));
         let refused = outcome.as_ref().err();
-        let problem = refused.map(|error| shortened(&error.to_string()));
-        self.remember(&plan, problem.as_deref());
+        let problem = refused.map(OrderError::sentence);
+        self.remember(&plan, &pair, problem.as_deref());
         let names = Vec::from_iter(plan.names.iter().map(HostName::as_str)).join(",");
         let event = match refused.map(OrderError::reason) {
             None => Event::CertificateObtained { names },
@@ -271,34 +321,66 @@ impl Acme {
         };
         self.audit.write(&event, actor);
         // Whoever sees that it has ended may begin the next one.
-        drop(lock);
-        if let Some(progress) = self.lock().as_mut() {
+        let mut progress = lock(&self.progress);
+        drop(order_lock);
+        if let Some(progress) = progress.as_mut() {
             progress.ended_at = Some(self.clock.now());
             progress.problem = problem;
         }
-        outcome
+        outcome.map(|()| pair)
     }
 
-    /// Returns what is to be ordered anew at this moment, if the certificate that is served comes
-    /// from an authority.
-    pub fn due(&self, served: &Served) -> Option<Plan> {
-        let pair = served.setting.pair.as_ref()?;
-        if pair.source != Source::Acme {
-            return None;
-        }
+    /// Orders the certificate anew that is served, if it comes from an authority and its time has
+    /// come. To be called about once a minute.
+    pub async fn renew(&self, served: &Served) {
         let now = self.clock.now();
-        let lasts = served.serving == Serving::Configured
-            && served
-                .info
-                .as_ref()
-                .is_some_and(|info| now < renews_at(info));
-        let memory = self.memory().ok()?;
-        let trouble = memory.trouble.as_ref();
-        let waits = trouble.is_some_and(|trouble| now < trouble.next_try() && now >= trouble.at);
-        let rests = memory
-            .obtained_at
-            .is_some_and(|at| at <= now && now < at + REST);
-        memory.plan.filter(|_| !lasts && !waits && !rests)
+        let last = *lock(&self.renewed);
+        if last.is_some_and(|last| last <= now && now < last + REST) {
+            return;
+        }
+        let plan = match self.due(served, now) {
+            Ok(None) => return,
+            Ok(Some(plan)) => plan,
+            Err(error) => {
+                *lock(&self.renewed) = Some(now);
+                tracing::error!(%error, "the certificate is not renewed: what is known of the authority cannot be read");
+                return;
+            }
+        };
+        match self.begin(plan, &served.setting) {
+            Ok(permit) => {
+                *lock(&self.renewed) = Some(now);
+                tracing::info!("the certificate is ordered anew");
+                // Whatever comes of it is written down there, and tried again later.
+                let _told = self.order(permit, &Actor::default(), |_step| {}).await;
+            }
+            // The next minute will do.
+            Err(BeginError::Runs) => {}
+            Err(BeginError::Io(error)) => {
+                *lock(&self.renewed) = Some(now);
+                tracing::error!(%error, "the certificate is not renewed: no order can begin");
+            }
+        }
+    }
+
+    /// Returns what is to be ordered anew at this moment.
+    fn due(&self, served: &Served, now: Timestamp) -> io::Result<Option<Plan>> {
+        let pair = served.setting.pair.as_ref();
+        let Some(pair) = pair.filter(|pair| pair.source == Source::Acme) else {
+            return Ok(None);
+        };
+        let info = served.info.as_ref();
+        let lasts =
+            served.serving == Serving::Configured && info.is_some_and(|info| now < renews_at(info));
+        if lasts {
+            return Ok(None);
+        }
+        let memory = self.memory()?;
+        let known = memory.of(&pair.cert_path).ok_or(io::ErrorKind::NotFound)?;
+        let waits = known.trouble.as_ref();
+        let waits = waits.is_some_and(|trouble| now < trouble.next_try() && now >= trouble.at);
+        let rests = known.obtained_at <= now && now < known.obtained_at + REST;
+        Ok((!waits && !rests).then(|| known.plan.clone()))
     }
 
     /// Goes through the steps, and returns the certificate, its chain and its key as PEM.
@@ -325,22 +407,19 @@ impl Acme {
         begin(Step::Certificate);
         let key = Zeroizing::new(order.finalize().await?);
         let chain = order.poll_certificate(&policy).await?;
-        self.look_at(plan, &chain, &key)?;
-        Ok(Zeroizing::new(format!("{}\n{}", chain.trim_end(), *key)))
+        let both = Zeroizing::new(format!("{}{}", certificates_of(&chain), *key));
+        self.look_at(plan, &both)?;
+        Ok(both)
     }
 
     /// Finds the account at the authority, or makes one.
     async fn account(&self, plan: &Plan) -> Result<Account, OrderError> {
         // What cannot be read is no account.
-        let memory = self.memory().unwrap_or_default();
-        let known = memory.account.clone();
-        let known = known.filter(|account| account.directory == plan.directory);
+        let mut memory = self.memory().unwrap_or_default();
+        let known = memory.account_at(&plan.directory).cloned();
         if let Some(known) = known
             && let Some(account) = restored(plan, &known).await?
         {
-            if known.email != plan.email {
-                self.keep_account(memory, plan, known.credentials)?;
-            }
             return Ok(account);
         }
         let contact = contact(plan);
@@ -350,34 +429,21 @@ impl Acme {
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
-        let builder = client(plan)?;
+        let builder = builder(plan)?;
         let made = builder.create(&wanted, plan.directory.clone(), None).await;
         let (account, credentials) = made?;
-        let credentials = serde_json::to_value(&credentials).map_err(io::Error::from)?;
-        self.keep_account(memory, plan, credentials)?;
+        memory.keep_account(AcmeAccount {
+            directory: plan.directory.clone(),
+            credentials: serde_json::to_value(&credentials).map_err(io::Error::from)?,
+        });
+        self.files.write(&memory)?;
         Ok(account)
-    }
-
-    fn keep_account(
-        &self,
-        memory: AcmeMemory,
-        plan: &Plan,
-        credentials: serde_json::Value,
-    ) -> io::Result<()> {
-        self.files.write(&AcmeMemory {
-            account: Some(AcmeAccount {
-                directory: plan.directory.clone(),
-                email: plan.email.clone(),
-                credentials,
-            }),
-            ..memory
-        })
     }
 
     /// Lets the server answer for each name, and tells the authority so.
     async fn answer(&self, plan: &Plan, order: &mut Order) -> Result<(), OrderError> {
         let mut answers = Answers {
-            until: self.clock.now() + SignedDuration::try_from(PATIENCE).unwrap_or(REST),
+            until: self.clock.now() + LONGEST_ORDER,
             challenge: plan.challenge,
             answers: Vec::new(),
         };
@@ -394,8 +460,14 @@ impl Acme {
             let mut challenge = authorization
                 .challenge(kind.clone())
                 .ok_or(OrderError::NoChallenge(plan.challenge.name()))?;
+            let name = challenge.identifier().to_string();
+            let is_wanted = plan.names.iter().any(|wanted| wanted.as_str() == name);
+            let is_known = answers.answers.iter().any(|known| known.name == name);
+            if !is_wanted || is_known || !is_token(&challenge.token) {
+                return Err(OrderError::NotAcme);
+            }
             answers.answers.push(Answer {
-                name: challenge.identifier().to_string(),
+                name,
                 token: challenge.token.clone(),
                 key_authorization: challenge.key_authorization().as_str().to_owned(),
             });
@@ -405,11 +477,11 @@ impl Acme {
         Ok(())
     }
 
-    /// Looks whether what the authority gave can be served.
-    fn look_at(&self, plan: &Plan, chain: &str, key: &str) -> Result<(), OrderError> {
+    /// Looks whether the file that is about to be written can be served.
+    fn look_at(&self, plan: &Plan, both: &str) -> Result<(), OrderError> {
         let names = Vec::from_iter(plan.names.iter().map(ToString::to_string));
         let now = self.clock.now();
-        let seen = examine(Ok(chain.as_bytes()), Ok(key.as_bytes()), &names, now);
+        let seen = examine(Ok(both.as_bytes()), Ok(both.as_bytes()), &names, now);
         if let Some(failure) = seen.failure() {
             return Err(OrderError::Unusable(failure.to_owned()));
         }
@@ -423,21 +495,23 @@ impl Acme {
     }
 
     /// Remembers how an order ended.
-    fn remember(&self, plan: &Plan, problem: Option<&str>) {
+    fn remember(&self, plan: &Plan, pair: &PairFiles, problem: Option<&str>) {
         let now = self.clock.now();
         let mut memory = self.memory().unwrap_or_default();
         match problem {
-            None => {
-                memory.plan = Some(plan.clone());
-                memory.obtained_at = Some(now);
-                memory.trouble = None;
-            }
+            None => memory.keep(AcmeCertificate {
+                path: pair.cert_path.clone(),
+                plan: plan.clone(),
+                obtained_at: now,
+                trouble: None,
+            }),
             Some(problem) => {
                 tracing::error!("no certificate was obtained: {problem}");
-                // Another wish that fails says nothing about the certificate that is there.
-                if memory.plan.as_ref() == Some(plan) {
-                    let before = memory.trouble.as_ref();
-                    memory.trouble = Some(Trouble::after(before, now, problem.to_owned()));
+                // Another wish that fails says nothing about the certificates that are there.
+                let mut known = memory.certificates.iter_mut();
+                if let Some(known) = known.find(|known| known.plan == *plan) {
+                    let before = known.trouble.as_ref();
+                    known.trouble = Some(Trouble::after(before, now, problem.to_owned()));
                 }
             }
         }
@@ -445,21 +519,18 @@ impl Acme {
             tracing::error!(%error, "how the order ended could not be kept");
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes what speaks to the authority, trusting whom the plan says.
-fn client(plan: &Plan) -> Result<instant_acme::AccountBuilder, OrderError> {
-    let Some(path) = &plan.ca_path else {
-        return Ok(Account::builder()?);
-    };
-    let path: &Path = path;
-    read_roots(path).map_err(OrderError::Roots)?;
-    Account::builder_with_root(path)
-        .map_err(|_unusable| OrderError::Roots(format!("{} holds no certificate.", path.display())))
+fn builder(plan: &Plan) -> Result<AccountBuilder, OrderError> {
+    let roots = plan.ca_path.as_deref().map(|path: &Path| read_roots(path));
+    let roots = roots.transpose().map_err(OrderError::Roots)?;
+    let client = Client::trusting(roots.as_deref())?;
+    Ok(Account::builder_with_http(Box::new(client)))
 }
 
 /// Takes up an account again; none if the authority does not know it any more.
@@ -468,7 +539,7 @@ async fn restored(plan: &Plan, known: &AcmeAccount) -> Result<Option<Account>, O
     let Ok(credentials) = credentials else {
         return Ok(None);
     };
-    let account = client(plan)?.from_credentials(credentials).await?;
+    let account = builder(plan)?.from_credentials(credentials).await?;
     let contact = contact(plan);
     let contact = contact.as_deref();
     // This says also whether the account is still there.
@@ -516,11 +587,4 @@ fn detail(problem: &Problem) -> String {
         [] => problem.r#type.clone().unwrap_or_default(),
         parts => parts.join(" "),
     }
-}
-
-fn shortened(text: &str) -> String {
-    let plain = text
-        .chars()
-        .map(|it| if it.is_control() { ' ' } else { it });
-    plain.take(LONGEST_PROBLEM).collect()
 }
