@@ -16,7 +16,11 @@ async function behindStranger(page) {
       peer: '192.0.2.40', peer_trusted: false, address: '192.0.2.40', network: 'internet', host: 'pve.example.net', host_allowed: false,
       headers: [{ name: 'x-forwarded-for', value: '203.0.113.9, 198.51.100.24', believed: false }, { name: 'x-forwarded-proto', value: 'https', believed: true }],
       chain: [{ address: '192.0.2.40', trusted: false, why: 'untrusted_peer' }], suggestion: '192.0.2.40/32', trusted_from: 'settings',
-      seen: [{ address: '192.0.2.40', last_seen_at: new Date().toISOString(), requests: 214 }],
+      seen: [
+        { address: '192.0.2.40', last_seen_at: new Date().toISOString(), requests: 214 },
+        // As long as an address can be.
+        { address: '2001:db8:1234:5678:9abc:def0:1234:5678', last_seen_at: new Date().toISOString(), requests: 1 },
+      ],
     } });
   });
 }
@@ -39,7 +43,7 @@ for (const { theme, width } of LOOKS) {
     await https(page).getByRole('button', { name: 'Check' }).click();
     await https(page).getByText('This certificate cannot be used. Nothing was changed.').waitFor();
     await assertAccessible(page, 'checks');
-    await proxies(page).getByRole('button', { name: 'Trust 192.0.2.40…' }).click();
+    await proxies(page).getByRole('button', { name: 'Trust it… 192.0.2.40' }).click();
     await page.getByRole('dialog', { name: 'Trust 192.0.2.40?' }).waitFor();
     await assertAccessible(page, 'what trust means');
     await page.keyboard.press('Escape');

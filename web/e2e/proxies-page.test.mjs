@@ -44,7 +44,7 @@ test('a proxy that nobody trusts is shown, and trusted after a word of what that
   await openSecurity(page, proxy.url);
   await section(page).getByText('127.0.0.8 speaks for others and is not trusted').waitFor();
   await section(page).getByText('Does not come through', { exact: false }).waitFor();
-  await section(page).getByRole('button', { name: 'Trust 127.0.0.8…' }).click();
+  await section(page).getByRole('button', { name: 'Trust it… 127.0.0.8' }).click();
   const dialog = page.getByRole('dialog', { name: 'Trust 127.0.0.8?' });
   await dialog.getByText('Whoever controls it can pass for any address', { exact: false }).waitFor();
   await assertAccessible(page);

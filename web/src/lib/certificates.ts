@@ -5,7 +5,7 @@ import { isCovered, isLetsEncrypt } from './acme.ts';
 type Tone = 'good' | 'warn' | 'bad';
 
 /** Days before its end from which on a certificate is warned of: first, urgently, at the last. */
-const WARN_DAYS = 30;
+export const WARN_DAYS = 30;
 const URGENT_DAYS = 7;
 const LAST_DAYS = 1;
 const DAY_MS = 86_400_000;

@@ -91,8 +91,8 @@ export function exact(time: number, language: string): string {
 export function clock(time: number, now: number, language: string): string {
   const sameDay = new Date(time).toDateString() === new Date(now).toDateString();
   return new Intl.DateTimeFormat(language, sameDay
-    ? { hour: '2-digit', minute: '2-digit', second: '2-digit' }
-    : { day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' }).format(time);
+    ? { hour: 'numeric', minute: '2-digit', second: '2-digit' }
+    : { day: 'numeric', month: 'long', hour: 'numeric', minute: '2-digit' }).format(time);
 }
 
 function two(n: number): string {
@@ -135,7 +135,7 @@ export function day(time: number, language: string): string {
 
 /** Writes a day with hours and minutes. */
 export function dayAndTime(time: number, language: string): string {
-  return new Intl.DateTimeFormat(language, { day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' }).format(time);
+  return new Intl.DateTimeFormat(language, { day: 'numeric', month: 'long', hour: 'numeric', minute: '2-digit' }).format(time);
 }
 
 /** Writes in how long something ends: in days for two months, so that nobody has to count weeks. */

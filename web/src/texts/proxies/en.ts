@@ -18,7 +18,7 @@ export const en = {
     you: 'you, straight',
     youBy: 'you, as the proxy says',
     youUnproven: 'the proxy, taken for you',
-    unread: 'not read: left of you',
+    unread: 'not read: before you',
     proxy: 'trusted proxy',
     proxyHere: 'trusted proxy on this host',
   },
@@ -63,7 +63,8 @@ export const en = {
     title: (address: string) => `${address} speaks for others and is not trusted`,
     requests: (n: number, when: string) => `${count(n, 'request', 'requests')} in the last hour, the latest ${when}. Until you trust it, they all count as from the internet.`,
     now: 'It brought you this page. Until you trust it, all that comes through it counts as from the internet.',
-    trust: (address: string) => `Trust ${address}…`,
+    trust: 'Trust it…',
+    trustOne: (address: string) => `Trust it… ${address}`,
     byOption: (network: string) => `Add ${network} to the option --trusted-proxy.`,
   },
   trust: {

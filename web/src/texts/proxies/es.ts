@@ -62,7 +62,8 @@ export const es: ProxyTexts = {
     title: (address) => `${address} habla por otros y no es de confianza`,
     requests: (n, when) => `${count(n, 'petición', 'peticiones')} en la última hora, la más reciente ${when}. Hasta que confíes en él, todas cuentan como de internet.`,
     now: 'Te ha traído esta página. Hasta que confíes en él, todo lo que pasa por él cuenta como de internet.',
-    trust: (address) => `Confiar en ${address}…`,
+    trust: 'Confiar…',
+    trustOne: (address) => `Confiar… en ${address}`,
     byOption: (network) => `Añade ${network} a la opción --trusted-proxy.`,
   },
   trust: {
