@@ -570,6 +570,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_chain_only_the_certificates_are_taken() {
+        let one = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nMTIz\n-----END PRIVATE KEY-----\n";
+        let chain = format!("a comment\n{one}\r\n{key}between\n{one}");
+        assert_eq!(certificates_of(&chain), format!("{one}{one}"));
+        assert_eq!(certificates_of(key), "");
+    }
+
+    #[test]
     fn our_own_certificate_passes_every_check_and_names_all_it_was_made_for() {
         let wanted = names(&["pve", "pve.example.net", "192.0.2.7", "2001:db8::7"]);
         let made = self_signed(&wanted, now()).unwrap();

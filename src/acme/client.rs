@@ -81,3 +81,38 @@ fn is_sensible_wait(headers: &HeaderMap) -> bool {
     let seconds = wait.and_then(|wait| wait.trim().parse::<u64>().ok());
     seconds.is_some_and(|seconds| seconds <= LONGEST_WAIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_nobody_could_sit_out_is_not_believed() {
+        let asks = |wait: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, wait.parse().unwrap());
+            is_sensible_wait(&headers)
+        };
+        assert!(asks("5") && asks(" 3600 "));
+        for wait in [
+            "3601",
+            "18446744073709551615",
+            "-1",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+            "",
+        ] {
+            assert!(!asks(wait), "{wait}");
+        }
+    }
+
+    #[test]
+    fn roots_are_certificates() {
+        assert!(Client::trusting(Some(b"no certificate")).is_err());
+        assert!(
+            Client::trusting(Some(
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+            ))
+            .is_err()
+        );
+    }
+}

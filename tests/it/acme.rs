@@ -2,13 +2,19 @@
 //! whether names lead here as a real one does.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use proxmenux_monitor::access::certificates::self_signed;
+use proxmenux_monitor::access::certificates::{provider, self_signed};
 use proxmenux_monitor::clock::Clock;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::binary::{PASSWORD, Place, Ran, Server, USER, finish, program, protected, put, within};
@@ -449,6 +455,70 @@ fn an_authority_that_cannot_be_reached_or_trusted_is_told() {
     let shown = host.order("http", &authority.wish(NAME, "http-01"));
     assert_eq!(shown["order"]["state"], "failed", "{shown}");
     assert_eq!(shown["order"]["step"], "account");
+}
+
+/// Answers every request over HTTPS with this, as no authority would. Returns its directory.
+fn impostor(folder: &Path, answer: String) -> String {
+    let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).unwrap();
+    let chain = Vec::from_iter(chain.map(Result::unwrap));
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (config, socket) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = socket.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in socket.incoming().map_while(Result::ok) {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(session, stream);
+            let _request = stream.read(&mut [0; 4096]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                answer.len()
+            );
+            let _client_is_gone = stream.write_all(head.as_bytes());
+            let _client_is_gone = stream.write_all(answer.as_bytes());
+        }
+    });
+    format!("https://localhost:{port}/dir")
+}
+
+#[test]
+fn an_impostor_ends_its_order_and_nothing_else() {
+    let host = Host::new();
+    let folder = tempfile::tempdir().unwrap();
+    make_certificates(folder.path());
+    let no_address = json!({ "newNonce": "no address", "newAccount": "", "newOrder": "" });
+    for (answer, told) in [
+        (no_address.to_string(), "does not speak ACME"),
+        (
+            "\"a secret of the network\"".to_owned(),
+            "does not speak ACME",
+        ),
+        (" ".repeat(10_000_000), "cannot be asked"),
+    ] {
+        let wish = json!({
+            "names": [NAME],
+            "directory": impostor(folder.path(), answer),
+            "ca_path": folder.path().join("root.pem"),
+            "agree_terms": true,
+        });
+        let shown = host.order("http", &wish);
+
+        assert_eq!(shown["order"]["state"], "failed", "{shown}");
+        let problem = shown["order"]["problem"].as_str().unwrap();
+        assert!(
+            problem.contains(told) && !problem.contains("secret"),
+            "{problem}"
+        );
+    }
+    assert_eq!(
+        host.log().matches("tls certificate not obtained").count(),
+        3
+    );
 }
 
 #[test]
