@@ -143,7 +143,7 @@ export const en = {
     key_file: 'Key file',
     certificate: 'Certificate',
     key: 'Key',
-    match: 'Key belongs to certificate',
+    match: 'Key and certificate',
     dates: 'Dates',
     names: 'Names',
   },

@@ -144,7 +144,7 @@ export const es: HttpsTexts = {
     key_file: 'Archivo de la clave',
     certificate: 'Certificado',
     key: 'Clave',
-    match: 'La clave es del certificado',
+    match: 'Clave y certificado',
     dates: 'Fechas',
     names: 'Nombres',
   },
