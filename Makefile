@@ -43,7 +43,8 @@ bench: build
 	scripts/setup bench
 	cargo run --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench -- $(ARGS)
 
-# Sends a million random bodies to the calls that take one; CASES=n sends n to each. Takes long.
+# Sends a million random bodies to the calls that take one; CASES=n sends n to each. Takes some minutes, with the state
+# in memory: it is about bodies, not about the disk.
 soak: CASES ?= 60000
 soak:
-	MONITOR_CASES=$(CASES) cargo test --release --locked --test it -- bodies::no_body
+	TMPDIR=/dev/shm MONITOR_CASES=$(CASES) cargo test --release --locked --test it -- bodies::no_body
