@@ -51,6 +51,13 @@ pub(super) async fn guard(
             next.run(request).await
         }
         Ok(caller) => {
+            // Where anyone may come in, the log has the name that was given.
+            let is_public = matches!(guard.right, Right::Public | Right::Setup);
+            if let (Caller::Token(token), false) = (&caller, is_public)
+                && let Some(visit) = request.extensions_mut().get_mut::<Visit>()
+            {
+                visit.token = Some(token.shown_user());
+            }
             request.extensions_mut().insert(Admitted(caller));
             next.run(request).await
         }

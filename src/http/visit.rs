@@ -53,6 +53,8 @@ pub(super) struct Visit {
     pub(super) transport: Transport,
     /// What the owner had decided when the request came.
     pub(super) live: Arc<Live>,
+    /// How the audit log calls the API token that was let in.
+    pub(super) token: Option<String>,
 }
 
 impl Visit {
@@ -67,11 +69,11 @@ impl Visit {
         }
     }
 
-    /// Returns who did something, for the audit log.
+    /// Returns who did something, for the audit log: `user`, or the API token that acts in that name.
     pub(super) fn actor(&self, user: Option<&str>) -> Actor {
         Actor {
             address: Some(self.client.address),
-            user: user.map(str::to_owned),
+            user: self.token.clone().or_else(|| user.map(str::to_owned)),
         }
     }
 
@@ -201,6 +203,7 @@ pub(super) async fn first(
         host_allowed,
         transport: peer.transport,
         live,
+        token: None,
     });
 
     let leftover = Leftover::of(&mut request);

@@ -457,8 +457,11 @@ fn an_authority_that_cannot_be_reached_or_trusted_is_told() {
     assert_eq!(shown["order"]["step"], "account");
 }
 
-/// Answers every request over HTTPS with this, as no authority would. Returns its directory.
-fn impostor(folder: &Path, answer: String) -> String {
+/// What an impostor says, which may name its own address.
+type Saying = fn(&str) -> String;
+
+/// Answers every request over HTTPS with the same, as no authority would. Returns its directory.
+fn impostor(folder: &Path, answer: impl FnOnce(&str) -> String) -> String {
     let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).unwrap();
     let chain = Vec::from_iter(chain.map(Result::unwrap));
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
@@ -470,20 +473,33 @@ fn impostor(folder: &Path, answer: String) -> String {
         .unwrap();
     let (config, socket) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
     let port = socket.local_addr().unwrap().port();
+    let directory = format!("https://localhost:{port}/dir");
+    let (place, answer) = (directory.clone(), answer(&directory));
     thread::spawn(move || {
         for stream in socket.incoming().map_while(Result::ok) {
             let session = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(session, stream);
             let _request = stream.read(&mut [0; 4096]);
+            let length = answer.len();
             let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-                answer.len()
+                "HTTP/1.1 200 OK\r\nconnection: close\r\nlocation: {place}\r\nreplay-nonce: n\r\ncontent-length: {length}\r\n\r\n"
             );
             let _client_is_gone = stream.write_all(head.as_bytes());
             let _client_is_gone = stream.write_all(answer.as_bytes());
         }
     });
-    format!("https://localhost:{port}/dir")
+    directory
+}
+
+/// Looks like each answer of an authority that asks about a name with a token.
+fn asking(place: &str, name: &str, token: &str) -> String {
+    let challenge = json!({ "type": "http-01", "url": place, "token": token, "status": "pending" });
+    let answer = json!({
+        "newNonce": place, "newAccount": place, "newOrder": place,
+        "status": "pending", "authorizations": [place], "finalize": place,
+        "identifier": { "type": "dns", "value": name }, "challenges": [challenge],
+    });
+    answer.to_string()
 }
 
 #[test]
@@ -491,15 +507,19 @@ fn an_impostor_ends_its_order_and_nothing_else() {
     let host = Host::new();
     let folder = tempfile::tempdir().unwrap();
     make_certificates(folder.path());
-    let no_address = json!({ "newNonce": "no address", "newAccount": "", "newOrder": "" });
-    for (answer, told) in [
-        (no_address.to_string(), "does not speak ACME"),
-        (
-            "\"a secret of the network\"".to_owned(),
-            "does not speak ACME",
-        ),
-        (" ".repeat(10_000_000), "cannot be asked"),
-    ] {
+    let no_address = |_place: &str| asking("no address", NAME, "");
+    let secret = |_place: &str| "\"a secret of the network\"".to_owned();
+    let endless = |_place: &str| " ".repeat(10_000_000);
+    let other_name = |place: &str| asking(place, "other.example.net", &"t".repeat(40));
+    let path = |place: &str| asking(place, NAME, "../../../../../../etc/passwd");
+    let impostors: [(Saying, &str); 5] = [
+        (no_address, "does not speak ACME"),
+        (secret, "does not speak ACME"),
+        (endless, "cannot be asked"),
+        (other_name, "does not speak ACME"),
+        (path, "does not speak ACME"),
+    ];
+    for (answer, told) in impostors {
         let wish = json!({
             "names": [NAME],
             "directory": impostor(folder.path(), answer),
@@ -517,8 +537,10 @@ fn an_impostor_ends_its_order_and_nothing_else() {
     }
     assert_eq!(
         host.log().matches("tls certificate not obtained").count(),
-        3
+        impostors.len()
     );
+    let answers = host.place.data_dir().join("tls/acme-answers.json");
+    assert!(!answers.exists());
 }
 
 #[test]
@@ -670,6 +692,11 @@ fn strangers_are_answered_only_while_an_order_runs() {
         assert!(status == "404" || status == "401", "{other} {status}");
         assert!(body.contains("\"success\":false"), "{other} {body}");
     }
+    let own = json!({ "source": "self_signed" });
+    assert_eq!(host.http("POST", "/api/ssl/configure", &own).0, 200);
+    assert_eq!(host.stranger("/").0, "307");
+    assert_eq!(host.stranger(&path), told, "never led over to HTTPS");
+    assert_eq!(host.https("POST", "/api/ssl/disable", &json!({})).0, 200);
     host.place.write_state("{");
     assert!(within(ORDER, || host.stranger("/api/auth/profile").0 == "503"));
     assert_eq!(

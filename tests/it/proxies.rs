@@ -179,3 +179,24 @@ async fn what_was_written_by_hand_is_kept_and_a_damaged_file_is_left_alone() {
         "trusted_proxies = ["
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_does_is_written_down_by_its_name() {
+    let server = Fixture::account().start();
+    let network = json!({ "network": "198.51.100.2" });
+    let program = server.token("full_admin");
+    let trusted = program.post("/api/proxy/trust", network).await;
+    assert_eq!(trusted.status, 200, "{}", trusted.body);
+    assert_eq!(
+        server.audited("proxy trusted; rhost=203.0.113.9 user=full_admin@api"),
+        1
+    );
+
+    let guess = json!({ "username": "admin", "password": "wrong" });
+    let guessed = program.post("/api/auth/login", guess).await;
+    assert_eq!(guessed.status, 401, "{}", guessed.body);
+    assert_eq!(
+        server.audited("authentication failure; rhost=203.0.113.9 user=admin"),
+        1
+    );
+}
