@@ -17,7 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use super::binary::{PASSWORD, Place, Ran, Server, USER, finish, program, protected, put, within};
+use super::binary::{Ran, Server, finish, program, put, within};
+use super::tls::{Host, curl};
 
 /// How long an order may take here.
 const ORDER: Duration = Duration::from_secs(30);
@@ -172,64 +173,14 @@ fn make_certificates(folder: &Path) {
     );
 }
 
-/// A host with an account, its server, and a session.
-struct Host {
-    place: Place,
-    server: Server,
-    token: String,
+/// A host on which a trial lasts as long as one needs.
+fn patient_host() -> Host {
+    Host::with_settings("")
 }
 
 impl Host {
-    fn new() -> Self {
-        let place = Place::with_state(&protected());
-        let server = place.serve();
-        let mut host = Self {
-            place,
-            server,
-            token: String::new(),
-        };
-        let body = json!({ "username": USER, "password": PASSWORD });
-        let (status, answer) = host.http("POST", "/api/auth/login", &body);
-        assert_eq!(status, 200, "{answer}");
-        answer["token"]
-            .as_str()
-            .unwrap()
-            .clone_into(&mut host.token);
-        host
-    }
-
     fn port(&self) -> u16 {
         self.server.address.port()
-    }
-
-    fn http(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        self.ask("http", method, path, body)
-    }
-
-    fn https(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        self.ask("https", method, path, body)
-    }
-
-    fn ask(&self, scheme: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let ran = curl(&[
-            "-k",
-            "-X",
-            method,
-            "-w",
-            "\n%{http_code}",
-            "-d",
-            &body.to_string(),
-            "-H",
-            "content-type: application/json",
-            "-H",
-            &format!("authorization: Bearer {}", self.token),
-            &format!("{scheme}://{}{path}", self.server.address),
-        ]);
-        let (body, status) = ran.out.rsplit_once('\n').unwrap_or(("", "0"));
-        (
-            status.parse().unwrap(),
-            serde_json::from_str(body).unwrap_or(Value::Null),
-        )
     }
 
     /// Asks for a path as a stranger.
@@ -260,7 +211,7 @@ impl Host {
     }
 
     /// Serves the certificate of the authority, and keeps it.
-    fn keep(&self, scheme: &str) {
+    fn keep_given(&self, scheme: &str) {
         let acme = json!({ "source": "acme" });
         let (status, answer) = self.ask(scheme, "POST", "/api/ssl/configure", &acme);
         assert_eq!(status, 200, "{answer}");
@@ -289,11 +240,8 @@ impl Host {
         self.place.data_dir().join("tls/acme-1.pem")
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.place.auth_log()).unwrap()
-    }
-
-    fn restart(&mut self) {
+    /// Starts the server anew where the authority looks for it.
+    fn come_back(&mut self) {
         let address = self.server.address;
         self.server.kill();
         let command = self
@@ -318,15 +266,9 @@ impl Host {
     }
 }
 
-fn curl(arguments: &[&str]) -> Ran {
-    let mut command = program("curl");
-    command.args(["-s", "--max-time", "20"]).args(arguments);
-    finish(command)
-}
-
 #[test]
 fn an_authority_gives_a_certificate_which_is_served() {
-    let host = Host::new();
+    let host = patient_host();
     let authority = Authority::looking_at(host.port());
     assert_eq!(host.shown("http"), Value::Null);
     let refused = host.http("POST", "/api/ssl/configure", &json!({ "source": "acme" }));
@@ -338,7 +280,7 @@ fn an_authority_gives_a_certificate_which_is_served() {
     assert_eq!(shown["names"], json!([NAME]));
     assert_eq!(shown["certificate"]["names"], json!([NAME]));
     assert!(shown["renews_at"].is_string());
-    host.keep("http");
+    host.keep_given("http");
     assert!(host.is_trusted(NAME, &authority.given_root()));
     assert!(!host.is_trusted("other.example.net", &authority.given_root()));
     let (_, status) = host.https("GET", "/api/ssl/status", &json!({}));
@@ -357,10 +299,10 @@ fn an_authority_gives_a_certificate_which_is_served() {
 
 #[test]
 fn another_certificate_is_served_only_once_somebody_tries_it() {
-    let host = Host::new();
+    let host = patient_host();
     let authority = Authority::looking_at(host.port());
     host.order("http", &authority.wish(NAME, "http-01"));
-    host.keep("http");
+    host.keep_given("http");
     let root = authority.given_root();
 
     let shown = host.order("https", &authority.wish("other.example.net", "http-01"));
@@ -380,13 +322,13 @@ fn another_certificate_is_served_only_once_somebody_tries_it() {
 
 #[test]
 fn an_authority_may_ask_by_a_handshake_whether_tls_is_on_or_not() {
-    let host = Host::new();
+    let host = patient_host();
     let authority = Authority::looking_at(host.port());
     let wish = authority.wish(NAME, "tls-alpn-01");
 
     let shown = host.order("http", &wish);
     assert_eq!(shown["order"]["state"], "done", "{shown}");
-    host.keep("http");
+    host.keep_given("http");
     let shown = host.order("https", &wish);
 
     assert_eq!(shown["order"]["state"], "done", "{shown}");
@@ -410,7 +352,7 @@ fn an_authority_may_ask_by_a_handshake_whether_tls_is_on_or_not() {
 
 #[test]
 fn a_name_that_leads_elsewhere_gets_none_and_nothing_changes() {
-    let host = Host::new();
+    let host = patient_host();
     let [nobody] = free_ports();
     let authority = Authority::looking_at(nobody);
     for challenge in ["http-01", "tls-alpn-01"] {
@@ -435,7 +377,7 @@ fn a_name_that_leads_elsewhere_gets_none_and_nothing_changes() {
 
 #[test]
 fn an_authority_that_cannot_be_reached_or_trusted_is_told() {
-    let host = Host::new();
+    let host = patient_host();
     let mut authority = Authority::looking_at(host.port());
     let mut untrusted = authority.wish(NAME, "http-01");
     untrusted["ca_path"] = Value::Null;
@@ -505,7 +447,7 @@ fn asking(place: &str, name: &str, token: &str) -> String {
 
 #[test]
 fn an_impostor_ends_its_order_and_nothing_else() {
-    let host = Host::new();
+    let host = patient_host();
     let folder = tempfile::tempdir().unwrap();
     make_certificates(folder.path());
     let no_address = |_place: &str| asking("no address", NAME, "");
@@ -546,19 +488,19 @@ fn an_impostor_ends_its_order_and_nothing_else() {
 
 #[test]
 fn a_certificate_is_renewed_in_time_also_where_the_account_is_gone() {
-    let mut host = Host::new();
+    let mut host = patient_host();
     let mut authority = Authority::looking_at(host.port());
     host.order("http", &authority.wish(NAME, "http-01"));
-    host.keep("http");
+    host.keep_given("http");
     // This kind of authority forgets its accounts when it starts anew.
     authority.stop();
     authority.start(host.port());
     host.grow_old();
-    host.restart();
+    host.come_back();
     let soon = host.server.says("ordered anew");
     assert!(!soon, "not within an hour of the last one");
     host.rest();
-    host.restart();
+    host.come_back();
 
     let root = authority.given_root();
     assert!(
@@ -578,14 +520,14 @@ fn a_certificate_is_renewed_in_time_also_where_the_account_is_gone() {
 
 #[test]
 fn a_renewal_that_fails_is_told_and_tried_again_later() {
-    let mut host = Host::new();
+    let mut host = patient_host();
     let mut authority = Authority::looking_at(host.port());
     host.order("http", &authority.wish(NAME, "http-01"));
-    host.keep("http");
+    host.keep_given("http");
     authority.stop();
     host.grow_old();
     host.rest();
-    host.restart();
+    host.come_back();
 
     assert!(within(ORDER, || host.shown("https")["next_try_at"].is_string()));
 
@@ -603,14 +545,14 @@ fn a_renewal_that_fails_is_told_and_tried_again_later() {
     );
     let failures = |log: &str| log.matches("tls certificate not obtained").count();
     assert_eq!(failures(&host.log()), 1);
-    host.restart();
+    host.come_back();
     assert!(host.server.says("") && !host.server.says("ordered anew"));
     assert_eq!(failures(&host.log()), 1, "not before its time");
 }
 
 #[test]
 fn wishes_that_cannot_be_asked_for_are_refused_with_their_field() {
-    let host = Host::new();
+    let host = patient_host();
     let wish = |key: &str, value: Value| {
         let mut wish = json!({ "names": [NAME], "agree_terms": true });
         wish[key] = value;
@@ -670,7 +612,7 @@ fn wishes_that_cannot_be_asked_for_are_refused_with_their_field() {
 
 #[test]
 fn strangers_are_answered_only_while_an_order_runs() {
-    let host = Host::new();
+    let host = patient_host();
     assert_eq!(host.stranger("/.well-known/acme-challenge/t1").0, "401");
     let answers = host.place.data_dir().join("tls/acme-answers.json");
     let token = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDf";
@@ -711,7 +653,7 @@ fn strangers_are_answered_only_while_an_order_runs() {
 
 #[test]
 fn the_command_orders_and_serves_while_the_server_answers() {
-    let host = Host::new();
+    let host = patient_host();
     let authority = Authority::looking_at(host.port());
     let (directory, root) = (authority.directory(), authority.root());
     let acme = |more: &[&str]| {

@@ -22,9 +22,9 @@ use super::binary::{PASSWORD, Place, Ran, Server, USER, finish, program, protect
 const TRIAL: Duration = Duration::from_secs(5);
 
 /// A host with an account, its server, and a session.
-struct Host {
-    place: Place,
-    server: Server,
+pub(super) struct Host {
+    pub(super) place: Place,
+    pub(super) server: Server,
     token: String,
 }
 
@@ -33,7 +33,7 @@ impl Host {
         Self::with_settings("tls_trial_seconds = 5\n")
     }
 
-    fn with_settings(settings: &str) -> Self {
+    pub(super) fn with_settings(settings: &str) -> Self {
         let place = Place::with_state(&protected());
         put(&place.config_dir().join("monitor.toml"), settings);
         let server = place.serve();
@@ -56,16 +56,16 @@ impl Host {
         self.place.root().join(name)
     }
 
-    fn http(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(super) fn http(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         self.ask("http", method, path, body)
     }
 
-    fn https(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(super) fn https(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         self.ask("https", method, path, body)
     }
 
     /// Asks by curl, which trusts any certificate here.
-    fn ask(&self, scheme: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(super) fn ask(&self, scheme: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let ran = curl(&[
             "-k",
             "-X",
@@ -115,7 +115,7 @@ impl Host {
         std::fs::read_to_string(self.path("ssl_config.json")).ok()
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.place.auth_log()).unwrap()
     }
 
@@ -125,7 +125,7 @@ impl Host {
     }
 }
 
-fn curl(arguments: &[&str]) -> Ran {
+pub(super) fn curl(arguments: &[&str]) -> Ran {
     let mut command = program("curl");
     command.args(["-s", "--max-time", "20"]).args(arguments);
     finish(command)
