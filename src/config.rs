@@ -19,6 +19,7 @@ use crate::access::address::{
 };
 use crate::access::hosts::{HostName, Origin};
 use crate::access::setup::SetupFrom;
+use crate::access::tls_setting::LONGEST_TRIAL;
 
 /// The port of the dashboard.
 pub const PORT: u16 = 8008;
@@ -286,10 +287,8 @@ pub enum TrustedFrom {
 pub struct TrialLength(u32);
 
 impl TrialLength {
-    /// Nobody can open a page and confirm in less, in seconds.
-    const SHORTEST: u32 = 5;
-    /// Longer than this nobody waits, in seconds.
-    const LONGEST: u32 = 3600;
+    /// Nobody can open a page and confirm in less.
+    const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
 
     /// Returns the length.
     pub fn get(self) -> SignedDuration {
@@ -307,10 +306,11 @@ impl TryFrom<u32> for TrialLength {
     type Error = String;
 
     fn try_from(seconds: u32) -> Result<Self, String> {
-        if (Self::SHORTEST..=Self::LONGEST).contains(&seconds) {
-            return Ok(Self(seconds));
+        let length = Self(seconds);
+        if (Self::SHORTEST..=LONGEST_TRIAL).contains(&length.get()) {
+            return Ok(length);
         }
-        let (shortest, longest) = (Self::SHORTEST, Self::LONGEST);
+        let (shortest, longest) = (Self::SHORTEST.as_secs(), LONGEST_TRIAL.as_secs());
         Err(format!("must be {shortest} to {longest} seconds"))
     }
 }

@@ -67,8 +67,7 @@ pub(super) async fn receive(
     }
     let (address, announced) = arrival;
     let config = app.tls.config();
-    let is_asked = app.acme.answers().is_some();
-    let stream = if (config.is_some() || is_asked) && is_tls(&stream).await? {
+    let stream = if (config.is_some() || app.acme.answers().is_some()) && is_tls(&stream).await? {
         let stream = timeout(HANDSHAKE, shake_hands(stream, config, app)).await??;
         Stream::Tls(Box::new(stream))
     } else {

@@ -56,7 +56,7 @@ impl TlsFault {
             Self::UnknownSource => (StatusCode::BAD_REQUEST, "invalid_source"),
             Self::NoProxmox => (StatusCode::BAD_REQUEST, "no_proxmox_certificate"),
             Self::NoAcme => (StatusCode::BAD_REQUEST, "no_acme_certificate"),
-            Self::Plan(error) => (StatusCode::BAD_REQUEST, plan_code(error)),
+            Self::Plan(error) => (StatusCode::BAD_REQUEST, plan_fault(error).0),
             Self::OrderRuns => (StatusCode::CONFLICT, "order_running"),
             Self::HttpsRequired(_) => (StatusCode::UPGRADE_REQUIRED, "https_required"),
         }
@@ -67,7 +67,7 @@ impl TlsFault {
         match self {
             Self::PathMissing(field) => Some(field),
             Self::UnknownSource | Self::NoProxmox | Self::NoAcme => Some("source"),
-            Self::Plan(error) => Some(plan_field(error)),
+            Self::Plan(error) => Some(plan_fault(error).1),
             Self::Rejected(_)
             | Self::OrderRuns
             | Self::TrialRuns
@@ -140,35 +140,20 @@ impl From<TlsFault> for Error {
     }
 }
 
-fn plan_code(error: &PlanError) -> &'static str {
+/// Returns the code of a wish that cannot be asked for, and the field at fault.
+fn plan_fault(error: &PlanError) -> (&'static str, &'static str) {
     match error {
-        PlanError::NamesMissing => "names_missing",
+        PlanError::NamesMissing => ("names_missing", "names"),
         PlanError::TooManyNames
         | PlanError::NoName(_)
         | PlanError::Wildcard(_)
         | PlanError::Address(_)
-        | PlanError::PrivateName(_) => "invalid_name",
-        PlanError::Email => "invalid_email",
-        PlanError::Directory => "invalid_directory",
-        PlanError::CaPath => "invalid_ca_path",
-        PlanError::Challenge => "invalid_challenge",
-        PlanError::Terms => "terms_not_agreed",
-    }
-}
-
-fn plan_field(error: &PlanError) -> &'static str {
-    match error {
-        PlanError::NamesMissing
-        | PlanError::TooManyNames
-        | PlanError::NoName(_)
-        | PlanError::Wildcard(_)
-        | PlanError::Address(_)
-        | PlanError::PrivateName(_) => "names",
-        PlanError::Email => "email",
-        PlanError::Directory => "directory",
-        PlanError::CaPath => "ca_path",
-        PlanError::Challenge => "challenge",
-        PlanError::Terms => "agree_terms",
+        | PlanError::PrivateName(_) => ("invalid_name", "names"),
+        PlanError::Email => ("invalid_email", "email"),
+        PlanError::Directory => ("invalid_directory", "directory"),
+        PlanError::CaPath => ("invalid_ca_path", "ca_path"),
+        PlanError::Challenge => ("invalid_challenge", "challenge"),
+        PlanError::Terms => ("terms_not_agreed", "agree_terms"),
     }
 }
 
